@@ -1,0 +1,144 @@
+"""Who may do what: chains, and the keys of HQ, managers and readers.
+
+A key is `nck_` and 32 random bytes; only its SHA-256 is kept. Outside its chain or its stores a
+key finds nothing, as if it did not exist.
+"""
+
+import hashlib
+import re
+import secrets
+import uuid
+from dataclasses import dataclass
+
+import asyncpg
+
+from service import db, errors
+from service.domain import Role, uuid7
+
+_sql = db.load("accounts")
+
+_CHAIN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom a key stands for."""
+
+    chain_id: uuid.UUID
+    key_id: uuid.UUID
+    name: str
+    role: Role
+    stores: frozenset[str]
+
+    def sees_store(self, store: str | None) -> bool:
+        """A manager sees the stores of their key; HQ and readers see the whole chain."""
+        return self.role is not Role.MANAGER or (store is not None and store in self.stores)
+
+    @property
+    def scope(self) -> list[str] | None:
+        """The stores that queries are limited to; None: all of the chain."""
+        return sorted(self.stores) if self.role is Role.MANAGER else None
+
+
+async def create_chain(
+    connection: db.Connection, chain: str, name: str, timezone: str = "Asia/Shanghai"
+) -> uuid.UUID:
+    """Make a chain; the one that stands under that name if there is one.
+
+    Raises `errors.BadInput`.
+    """
+    if not _CHAIN.fullmatch(chain):
+        raise errors.BadInput.of("chain", "lower-case letters, digits and dashes, 64 at most")
+    await _sql.insert_chain(
+        connection, chain_id=uuid7(), chain=chain, name=name, timezone=timezone
+    )
+    return await chain_id_of(connection, chain)
+
+
+async def chain_id_of(connection: db.Connection, chain: str | None) -> uuid.UUID:
+    """The chain of that name; the only one if none is named. Raises `errors.BadInput`."""
+    if chain is not None:
+        row = await _sql.get_chain(connection, chain=chain)
+        if row is None:
+            raise errors.BadInput.of("chain", f"there is no chain {chain}")
+        found: uuid.UUID = row["chain_id"]
+        return found
+    chains = await db.rows(_sql.list_chains(connection))
+    if len(chains) == 1:
+        only: uuid.UUID = chains[0]["chain_id"]
+        return only
+    known = ", ".join(row["chain"] for row in chains)
+    raise errors.BadInput.of(
+        "chain", f"name one of: {known}" if chains else "there is no chain yet: create one"
+    )
+
+
+async def chains(connection: db.Connection) -> list[asyncpg.Record]:
+    return await db.rows(_sql.list_chains(connection))
+
+
+async def create_key(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    role: Role,
+    *,
+    name: str,
+    stores: frozenset[str] = frozenset(),
+) -> tuple[uuid.UUID, str]:
+    """A new key: its id, and the key itself, which nobody can read again.
+
+    Raises `errors.BadInput`: a manager's key needs stores that exist, no other key takes any.
+    """
+    if role is Role.MANAGER:
+        if not stores:
+            raise errors.BadInput.of("stores", "a manager's key needs at least one store")
+        unknown = await db.rows(
+            _sql.unknown_stores(connection, chain_id=chain_id, stores=sorted(stores))
+        )
+        if unknown:
+            raise errors.BadInput.of(
+                "stores", "there is no store " + ", ".join(row["store"] for row in unknown)
+            )
+    elif stores:
+        raise errors.BadInput.of("stores", f"a key of the role {role} is for the whole chain")
+    key_id, key = uuid7(), f"nck_{secrets.token_urlsafe(32)}"
+    await _sql.insert_key(
+        connection,
+        chain_id=chain_id,
+        key_id=key_id,
+        name=name,
+        role=role.value,
+        stores=sorted(stores),
+        key_hash=_hash(key),
+    )
+    return key_id, key
+
+
+async def caller_of(connection: db.Connection, key: str) -> Caller | None:
+    """Whom a key stands for; None for a key that is not known or was revoked."""
+    row = await _sql.find_key(connection, key_hash=_hash(key))
+    if row is None:
+        return None
+    return Caller(
+        row["chain_id"], row["key_id"], row["name"], Role(row["role"]), frozenset(row["stores"])
+    )
+
+
+async def keys(connection: db.Connection, chain_id: uuid.UUID) -> list[asyncpg.Record]:
+    return await db.rows(_sql.list_keys(connection, chain_id=chain_id))
+
+
+async def revoke_key(connection: db.Connection, chain_id: uuid.UUID, key_id: uuid.UUID) -> None:
+    """Raises `errors.NotFound`."""
+    if await _sql.revoke_key(connection, chain_id=chain_id, key_id=key_id) is None:
+        raise errors.NotFound(f"There is no key {key_id}")
+
+
+async def installation_secret(connection: db.Connection) -> bytes:
+    """What addresses are hashed and cookies signed with: made once, kept in the database."""
+    secret: bytes = await _sql.keep_secret(connection, secret=secrets.token_bytes(32))
+    return secret
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

@@ -1,0 +1,639 @@
+"""The catalog: stores, group codes, entries and placements as HQ and managers edit them.
+
+Every function takes a connection and works in one transaction: all of it or nothing. Each raises
+the chain's version, by which workers learn that something has changed.
+"""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from geo import places
+from geo.point import Point
+from service import db, errors, qr
+from service.domain import CodeStatus, CountedBy, IpPolicy, StoreStatus, uuid7
+from service.importing import CodeRow, Rejected, StoreRow
+from service.settings import Settings
+from service.steps import hold
+
+_sql = db.load("catalog")
+_versions = db.load("directory")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did, or would do. `rejected` in the order of the rows."""
+
+    created: int
+    updated: int
+    unchanged: int
+    rejected: tuple[Rejected, ...]
+
+
+async def _bump(connection: db.Connection, chain_id: uuid.UUID) -> int:
+    """The chain's next version; its row stays locked until the end of the transaction."""
+    version: int | None = await _versions.bump(connection, chain_id=chain_id)
+    if version is None:
+        raise errors.NotFound("There is no such chain")
+    return version
+
+
+# ---------------------------------------------------------------- stores
+
+_STORE_COLUMNS = (
+    "name", "brand", "address", "province", "city", "district", "lon", "lat", "datum",
+    "given_lon", "given_lat", "tags", "service_area", "status",
+)  # fmt: skip
+
+
+async def put_stores(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    rows: Sequence[StoreRow],
+    *,
+    rejected: tuple[Rejected, ...] = (),
+    dry_run: bool = False,
+) -> Imported:
+    """Create the stores that are new and update those that differ.
+
+    What a row leaves out (None) stays as it is. Place names that are not stated, or stated in a
+    short form (上海 for 上海市), come from the polygon that the store stands in.
+    """
+    async with connection.transaction():
+        version = await _bump(connection, chain_id)
+        known = {
+            row["store"]: row
+            for row in await db.rows(
+                _sql.stores_by_number(
+                    connection, chain_id=chain_id, stores=[row.store for row in rows]
+                )
+            )
+        }
+        created = updated = unchanged = 0
+        changed: list[tuple[str, dict[str, Any]]] = []
+        for row in rows:
+            before = known.get(row.store)
+            after = _store_values(row, before)
+            if before is None or before["status"] == "deleted":
+                created += 1
+            elif all(before[column] == after[column] for column in _STORE_COLUMNS):
+                unchanged += 1
+                continue
+            else:
+                updated += 1
+            changed.append((row.store, after))
+        if not dry_run:
+            await _write_stores(connection, chain_id, version, changed)
+    return Imported(created, updated, unchanged, rejected)
+
+
+def _store_values(row: StoreRow, before: asyncpg.Record | None) -> dict[str, Any]:
+    def kept(name: str, value: Any, default: Any = None) -> Any:
+        if value is not None:
+            return value
+        gone = before is None or before["status"] == "deleted"
+        return default if gone else before[name]
+
+    place = places.default().at(Point(row.lon, row.lat))
+    moved = before is None or (before["lon"], before["lat"]) != (row.lon, row.lat)
+    names = {}
+    for level in ("province", "city", "district"):
+        stated, seen = getattr(row, level), getattr(place, level, None)
+        if stated is None and not moved:
+            stated = before[level]
+        names[level] = _full_name(stated, seen)
+    return {
+        "name": row.name,
+        "brand": kept("brand", row.brand),
+        "address": kept("address", row.address),
+        **names,
+        "lon": row.lon,
+        "lat": row.lat,
+        "datum": row.datum.value,
+        "given_lon": row.given_lon,
+        "given_lat": row.given_lat,
+        "tags": kept("tags", None if row.tags is None else list(row.tags), []),
+        "service_area": kept("service_area", row.service_area),
+        "status": kept("status", row.status and row.status.value, StoreStatus.OPEN.value),
+    }
+
+
+def _full_name(stated: str | None, seen: str | None) -> str | None:
+    """What is stated goes before what the polygon says, unless it is the same name cut short."""
+    if not stated or (seen and seen.startswith(stated)):
+        return seen or stated or None
+    return stated
+
+
+async def _write_stores(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    version: int,
+    stores: Sequence[tuple[str, dict[str, Any]]],
+) -> None:
+    if not stores:
+        return
+
+    def column(name: str) -> list[Any]:
+        return [values[name] for _, values in stores]
+
+    await _sql.upsert_stores(
+        connection,
+        chain_id=chain_id,
+        version=version,
+        stores=[store for store, _ in stores],
+        names=column("name"),
+        brands=column("brand"),
+        addresses=column("address"),
+        provinces=column("province"),
+        cities=column("city"),
+        districts=column("district"),
+        lons=column("lon"),
+        lats=column("lat"),
+        datums=column("datum"),
+        given_lons=column("given_lon"),
+        given_lats=column("given_lat"),
+        tags=["\n".join(tags) for tags in column("tags")],
+        service_areas=[None if area is None else json.dumps(area) for area in column("service_area")],
+        statuses=column("status"),
+    )
+
+
+async def find_stores(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    *,
+    scope: list[str] | None = None,
+    city: str | None = None,
+    q: str | None = None,
+    after: str | None = None,
+    most: int,
+) -> list[asyncpg.Record]:
+    """Stores by number; `scope` is what may be seen, None for all."""
+    return await db.rows(
+        _sql.list_stores(
+            connection, chain_id=chain_id, scope=scope, city=city, q=q, after=after, most=most
+        )
+    )
+
+
+async def get_store(connection: db.Connection, chain_id: uuid.UUID, store: str) -> asyncpg.Record:
+    """Raises `errors.NotFound`."""
+    found = await db.rows(_sql.stores_by_number(connection, chain_id=chain_id, stores=[store]))
+    if not found or found[0]["status"] == "deleted":
+        raise errors.NotFound(f"There is no store {store}")
+    return found[0]
+
+
+async def delete_store(connection: db.Connection, chain_id: uuid.UUID, store: str) -> None:
+    """Take a store and its codes out of service for good; what happened there stays.
+
+    Raises `errors.NotFound`.
+    """
+    async with connection.transaction():
+        version = await _bump(connection, chain_id)
+        key = {"chain_id": chain_id, "store": store, "version": version}
+        if await _sql.delete_store(connection, **key) is None:
+            raise errors.NotFound(f"There is no store {store}")
+        await _sql.retire_codes_of(connection, **key)
+
+
+# ---------------------------------------------------------------- codes
+
+
+@dataclass(frozen=True, slots=True)
+class NewCode:
+    """A group code to be put up. None: the default of its kind or of the settings."""
+
+    store: str | None
+    payload: str
+    kind: qr.CodeKind
+    capacity: int | None = None
+    members: int | None = None
+    expires_at: datetime | None = None
+    label: str | None = None
+    status: CodeStatus | None = None
+    counted_by: CountedBy | None = None
+
+
+def kind_of(payload: str) -> qr.CodeKind:
+    """Raises `errors.BadInput` for a payload that leads to no group and no contact."""
+    try:
+        return qr.classify(payload)
+    except qr.QrError as error:
+        raise errors.BadInput.of("payload", str(error)) from error
+
+
+def decode(image: bytes) -> str:
+    """The payload in a picture. Raises `errors.BadInput`. Slow: not for the event loop."""
+    try:
+        return qr.decode(image)
+    except qr.QrError as error:
+        raise errors.BadInput.of("image", str(error)) from error
+
+
+def default_expiry(kind: qr.CodeKind, now: datetime, settings: Settings) -> datetime | None:
+    """When a code of this kind that is put up now stops working, if it does."""
+    if qr.default_expiry(kind) is None:
+        return None
+    return now + timedelta(days=settings.personal_group_days)
+
+
+async def create_code(
+    connection: db.Connection, chain_id: uuid.UUID, new: NewCode, now: datetime, settings: Settings
+) -> asyncpg.Record:
+    """Put a code up behind the store's others.
+
+    Raises `errors.NotFound` (store), `errors.Conflict` (the payload is in use), `errors.BadInput`.
+    """
+    async with connection.transaction():
+        version = await _bump(connection, chain_id)
+        if new.store is not None:
+            await get_store(connection, chain_id, new.store)
+        used = await db.rows(
+            _sql.codes_by_payload(connection, chain_id=chain_id, payloads=[new.payload])
+        )
+        if used:
+            where = used[0]["store"] or "an entry's fallback"
+            same = "this store" if used[0]["store"] == new.store else where
+            raise errors.Conflict(f"This code is already up at {same}")
+        (code_id,) = await _insert_codes(connection, chain_id, version, [new], now, settings)
+        return await get_code(connection, chain_id, code_id)
+
+
+async def import_codes(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    rows: Sequence[CodeRow],
+    now: datetime,
+    settings: Settings,
+    *,
+    rejected: tuple[Rejected, ...] = (),
+    scope: frozenset[str] | None = None,
+    dry_run: bool = False,
+) -> Imported:
+    """Put up the codes that are not up yet. One that its store already has stays unchanged; one
+    that is up elsewhere, or whose store is unknown (or outside `scope`), is rejected."""
+    refused = list(rejected)
+    async with connection.transaction():
+        version = await _bump(connection, chain_id)
+        stores = {
+            row["store"]
+            for row in await db.rows(
+                _sql.stores_by_number(
+                    connection, chain_id=chain_id, stores=list({row.store for row in rows})
+                )
+            )
+            if row["status"] != "deleted" and (scope is None or row["store"] in scope)
+        }
+        known = {
+            row["payload"]: row["store"]
+            for row in await db.rows(
+                _sql.codes_by_payload(
+                    connection, chain_id=chain_id, payloads=[row.payload for row in rows]
+                )
+            )
+        }
+        unchanged = 0
+        new: list[NewCode] = []
+        for row in rows:
+            if row.store not in stores:
+                refused.append(Rejected(row.row, "store", f"there is no store {row.store}"))
+            elif row.payload not in known:
+                code = NewCode(
+                    row.store,
+                    row.payload,
+                    row.kind,
+                    row.capacity,
+                    row.members,
+                    row.expires_at,
+                    row.label,
+                    row.status,
+                )
+                try:
+                    _check_counts(code.capacity, code.members, settings)
+                except errors.BadInput as error:
+                    refused.append(
+                        Rejected(row.row, error.errors[0].field, error.errors[0].detail)
+                    )
+                else:
+                    known[row.payload] = row.store
+                    new.append(code)
+            elif known[row.payload] == row.store:
+                unchanged += 1
+            else:
+                where = known[row.payload] or "an entry's fallback"
+                refused.append(Rejected(row.row, "payload", f"this code is up at {where}"))
+        if not dry_run:
+            await _insert_codes(connection, chain_id, version, new, now, settings)
+    refused.sort(key=lambda rejection: rejection.row)
+    return Imported(len(new), 0, unchanged, tuple(refused))
+
+
+async def _insert_codes(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    version: int,
+    new: Sequence[NewCode],
+    now: datetime,
+    settings: Settings,
+) -> list[uuid.UUID]:
+    places_after = {
+        row["store"]: row["position"]
+        for row in await db.rows(
+            _sql.next_positions(
+                connection, chain_id=chain_id, stores=list({code.store for code in new})
+            )
+        )
+    }
+    positions = []
+    for code in new:
+        _check_counts(code.capacity, code.members, settings)
+        positions.append(places_after.get(code.store, 0))
+        places_after[code.store] = positions[-1] + 1
+    code_ids = [uuid7() for _ in new]
+    await _sql.insert_codes(
+        connection,
+        chain_id=chain_id,
+        version=version,
+        code_ids=code_ids,
+        stores=[code.store for code in new],
+        kinds=[code.kind.value for code in new],
+        payloads=[code.payload for code in new],
+        labels=[code.label for code in new],
+        capacities=[code.capacity or settings.default_capacity for code in new],
+        members=[code.members or 0 for code in new],
+        counted_bys=[(code.counted_by or CountedBy.PRESSED).value for code in new],
+        statuses=[(code.status or CodeStatus.ACTIVE).value for code in new],
+        expires_ats=[code.expires_at or default_expiry(code.kind, now, settings) for code in new],
+        positions=positions,
+    )
+    return code_ids
+
+
+def _check_counts(capacity: int | None, members: int | None, settings: Settings) -> None:
+    if capacity is not None and not 1 <= capacity <= settings.max_capacity:
+        raise errors.BadInput.of("capacity", f"must be 1 to {settings.max_capacity}")
+    if members is not None and members < 0:
+        raise errors.BadInput.of("members", "must be 0 or more")
+
+
+async def get_code(
+    connection: db.Connection, chain_id: uuid.UUID, code_id: uuid.UUID
+) -> asyncpg.Record:
+    """Raises `errors.NotFound`."""
+    row = await _sql.get_code(connection, chain_id=chain_id, code_id=code_id)
+    if row is None:
+        raise errors.NotFound("There is no such code")
+    return row
+
+
+async def codes_of_store(
+    connection: db.Connection, chain_id: uuid.UUID, store: str
+) -> list[asyncpg.Record]:
+    """The store's codes that are not retired, in the order in which they are filled."""
+    return await db.rows(_sql.codes_of_store(connection, chain_id=chain_id, store=store))
+
+
+async def change_code(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    code_id: uuid.UUID,
+    change: dict[str, Any],
+    settings: Settings,
+) -> asyncpg.Record:
+    """Change some of capacity, members, counted_by, status, expires_at, position, label, payload.
+
+    A code that becomes too small for the seats held on it gives the youngest of them back. A new
+    payload is another group: its seats start anew. Raises `errors.NotFound`, `errors.BadInput`,
+    `errors.Conflict`.
+    """
+    async with connection.transaction():
+        version = await _bump(connection, chain_id)
+        before = await _sql.lock_code(connection, chain_id=chain_id, code_id=code_id)
+        if before is None:
+            raise errors.NotFound("There is no such code")
+        after = {
+            column: change.get(column, before[column])
+            for column in ("capacity", "members", "counted_by", "status", "expires_at",
+                           "position", "label", "payload", "kind")
+        }  # fmt: skip
+        _check_counts(after["capacity"], after["members"], settings)
+        held = before["held"]
+        if after["payload"] != before["payload"]:
+            used = await db.rows(
+                _sql.codes_by_payload(connection, chain_id=chain_id, payloads=[after["payload"]])
+            )
+            if used:
+                raise errors.Conflict(f"This code is already up at {used[0]['store']}")
+        room = max(0, after["capacity"] - after["members"])
+        if after["status"] == "retired" or after["payload"] != before["payload"]:
+            room = 0
+        if held > room:
+            await hold.shrink(connection, chain_id, code_id, held - room)
+            held = room
+        row: asyncpg.Record = await _sql.update_code(
+            connection, chain_id=chain_id, code_id=code_id, held=held, version=version, **after
+        )
+        return row
+
+
+async def renew_code(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    code_id: uuid.UUID,
+    payload: str,
+    now: datetime,
+    settings: Settings,
+) -> asyncpg.Record:
+    """Put a new picture's payload in a code's place: same order and capacity, new expiry.
+
+    Raises as `change_code`.
+    """
+    kind = kind_of(payload)
+    before = await get_code(connection, chain_id, code_id)
+    change: dict[str, Any] = {
+        "payload": payload,
+        "kind": kind.value,
+        "expires_at": default_expiry(kind, now, settings),
+        "status": CodeStatus.ACTIVE.value,
+    }
+    if payload != before["payload"]:
+        change["members"] = 0
+    return await change_code(connection, chain_id, code_id, change, settings)
+
+
+# ---------------------------------------------------------------- entries and placements
+
+
+@dataclass(frozen=True, slots=True)
+class EntryValues:
+    """What HQ says of an entry. `fallback`: codes by id, or payloads that become codes."""
+
+    name: str
+    radius_m: float | None = None
+    brands: tuple[str, ...] = ()
+    ip_policy: IpPolicy = IpPolicy.CHOOSE
+    fallback: tuple[str, ...] = ()
+
+
+async def create_entry(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    entry: str,
+    values: EntryValues,
+    now: datetime,
+    settings: Settings,
+) -> asyncpg.Record:
+    """Raises `errors.Conflict` if the name is taken, `errors.BadInput` for an unknown fallback."""
+    async with connection.transaction():
+        version = await _bump(connection, chain_id)
+        made = await _sql.insert_entry(
+            connection,
+            chain_id=chain_id,
+            entry=entry,
+            version=version,
+            **await _entry_columns(connection, chain_id, version, values, now, settings),
+        )
+        if made is None:
+            raise errors.Conflict(f"The entry {entry} is taken: printed codes are for ever")
+        return await get_entry(connection, chain_id, entry)
+
+
+async def change_entry(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    entry: str,
+    change: dict[str, Any],
+    now: datetime,
+    settings: Settings,
+) -> asyncpg.Record:
+    """Raises `errors.NotFound`, `errors.BadInput`."""
+    async with connection.transaction():
+        version = await _bump(connection, chain_id)
+        before = await get_entry(connection, chain_id, entry)
+        values = replace(
+            EntryValues(
+                before["name"],
+                before["radius_m"],
+                tuple(before["brands"]),
+                IpPolicy(before["ip_policy"]),
+                tuple(str(code_id) for code_id in before["fallback"]),
+            ),
+            **change,
+        )
+        await _sql.update_entry(
+            connection,
+            chain_id=chain_id,
+            entry=entry,
+            version=version,
+            **await _entry_columns(connection, chain_id, version, values, now, settings),
+        )
+        return await get_entry(connection, chain_id, entry)
+
+
+async def _entry_columns(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    version: int,
+    values: EntryValues,
+    now: datetime,
+    settings: Settings,
+) -> dict[str, Any]:
+    return {
+        "name": values.name,
+        "radius_m": values.radius_m,
+        "brands": list(values.brands),
+        "ip_policy": values.ip_policy.value,
+        "fallback": [
+            await _fallback_code(connection, chain_id, version, code, now, settings)
+            for code in values.fallback
+        ],
+    }
+
+
+async def _fallback_code(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    version: int,
+    code: str,
+    now: datetime,
+    settings: Settings,
+) -> uuid.UUID:
+    """The code meant by an id or by a payload; a payload that is not up yet becomes a code that
+    belongs to no store."""
+    try:
+        code_id = uuid.UUID(code)
+    except ValueError:
+        try:
+            kind = kind_of(code)
+        except errors.BadInput as error:
+            raise errors.BadInput.of("fallback", error.errors[0].detail) from error
+        used = await db.rows(_sql.codes_by_payload(connection, chain_id=chain_id, payloads=[code]))
+        if used:
+            found: uuid.UUID = used[0]["code_id"]
+            return found
+        # A contact has no seats to run out of, a fallback that is a group has as many as a group.
+        capacity = settings.max_capacity if kind is not qr.CodeKind.WECHAT_GROUP else None
+        new = NewCode(None, code, kind, capacity)
+        return (await _insert_codes(connection, chain_id, version, [new], now, settings))[0]
+    try:
+        await get_code(connection, chain_id, code_id)
+    except errors.NotFound as error:
+        raise errors.BadInput.of("fallback", f"there is no code {code}") from error
+    return code_id
+
+
+async def get_entry(connection: db.Connection, chain_id: uuid.UUID, entry: str) -> asyncpg.Record:
+    """Raises `errors.NotFound`."""
+    row = await _sql.get_entry(connection, chain_id=chain_id, entry=entry)
+    if row is None:
+        raise errors.NotFound(f"There is no entry {entry}")
+    return row
+
+
+async def entries(
+    connection: db.Connection, chain_id: uuid.UUID, *, after: str | None = None, most: int
+) -> list[asyncpg.Record]:
+    return await db.rows(
+        _sql.list_entries(connection, chain_id=chain_id, after=after, most=most)
+    )
+
+
+async def put_placement(
+    connection: db.Connection, chain_id: uuid.UUID, entry: str, values: dict[str, Any]
+) -> asyncpg.Record:
+    """Create a placement, or change the one of that name; `created` says which.
+
+    Raises `errors.NotFound` (entry), `errors.BadInput` (store).
+    """
+    async with connection.transaction():
+        version = await _bump(connection, chain_id)
+        await get_entry(connection, chain_id, entry)
+        if values.get("store") is not None:
+            try:
+                await get_store(connection, chain_id, values["store"])
+            except errors.NotFound as error:
+                raise errors.BadInput.of("store", error.detail) from error
+        row: asyncpg.Record = await _sql.upsert_placement(
+            connection, chain_id=chain_id, entry=entry, version=version, **values
+        )
+        return row
+
+
+async def placements(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    entry: str,
+    *,
+    after: str | None = None,
+    most: int,
+) -> list[asyncpg.Record]:
+    return await db.rows(
+        _sql.list_placements(connection, chain_id=chain_id, entry=entry, after=after, most=most)
+    )

@@ -1,0 +1,130 @@
+"""The database: pool, named queries, migrations.
+
+SQL lives in `sql/*.sql`, one file a step. `load("hold")` gives the queries of `sql/hold.sql` as
+methods that take a connection and named arguments.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from importlib import resources
+from typing import Any
+
+import aiosql
+import asyncpg
+
+from service import errors
+
+SQL = resources.files("service") / "sql"
+
+# What every query and transaction is run on.
+Connection = asyncpg.Connection
+
+_MIGRATION_LOCK = 0x6E656172  # "near": one migration at a time, whoever starts it
+_CONNECT_TIMEOUT_S = 10
+_COMMAND_TIMEOUT_S = 30
+
+
+def load(name: str) -> Any:
+    """The queries of `sql/<name>.sql`: one coroutine (`^`, `$`, `!`) or async iterator a query."""
+    text = (SQL / f"{name}.sql").read_text(encoding="utf-8")
+    return aiosql.from_str(text, "asyncpg")
+
+
+async def rows(selected: AsyncIterator[asyncpg.Record]) -> list[asyncpg.Record]:
+    """All rows of a named select, in its order."""
+    return [row async for row in selected]
+
+
+async def prepare(connection: Connection) -> None:
+    """JSON as Python values, on every connection that we open."""
+    for json_type in ("json", "jsonb"):
+        await connection.set_type_codec(
+            json_type, encoder=_dumps, decoder=json.loads, schema="pg_catalog"
+        )
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+async def connect(url: str) -> Connection:
+    """One connection. Raises `errors.Unavailable` if the database does not answer."""
+    try:
+        connection = await asyncpg.connect(
+            url, timeout=_CONNECT_TIMEOUT_S, command_timeout=_COMMAND_TIMEOUT_S
+        )
+    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        raise errors.Unavailable(f"The database does not answer: {error}") from error
+    await prepare(connection)
+    return connection
+
+
+async def connect_pool(url: str, size: int) -> asyncpg.Pool:
+    """A pool of up to `size` connections. Raises `errors.Unavailable` as `connect` does."""
+    try:
+        return await asyncpg.create_pool(
+            url,
+            min_size=2,
+            max_size=size,
+            init=prepare,
+            timeout=_CONNECT_TIMEOUT_S,
+            command_timeout=_COMMAND_TIMEOUT_S,
+        )
+    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        raise errors.Unavailable(f"The database does not answer: {error}") from error
+
+
+def migrations() -> list[tuple[str, str]]:
+    """Name and SQL of every migration, in the order in which they are run."""
+    folder = SQL / "migrations"
+    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
+    return [(name, (folder / name).read_text(encoding="utf-8")) for name in names]
+
+
+async def migrate(url: str) -> list[str]:
+    """Bring the database to the current schema; the names of the migrations that were run.
+
+    Runs under an advisory lock, each migration in its own transaction, forward only.
+    """
+    connection = await connect(url)
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK, timeout=None)
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations"
+            " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        done = []
+        for name, statements in await _missing(connection):
+            async with connection.transaction():
+                await connection.execute(statements, timeout=None)
+                await connection.execute("INSERT INTO schema_migrations (name) VALUES ($1)", name)
+            done.append(name)
+        await ensure_partitions(connection)
+        return done
+    finally:
+        # The lock goes with the session.
+        await asyncio.shield(connection.close())
+
+
+async def check_schema(connection: Connection) -> None:
+    """Raises `errors.SchemaOutdated` unless every migration of this program has been run."""
+    known = await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL")
+    missing = [name for name, _ in await _missing(connection)] if known else ["all"]
+    if missing:
+        raise errors.SchemaOutdated(
+            f"Run `nearcode migrate`: the database lacks {', '.join(missing)}"
+        )
+
+
+async def _missing(connection: Connection) -> list[tuple[str, str]]:
+    applied = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
+    return [(name, text) for name, text in migrations() if name not in applied]
+
+
+async def ensure_partitions(connection: Connection) -> None:
+    """Make this month's and the next two months' partitions of the event tables."""
+    await connection.execute(
+        "SELECT ensure_month((date_trunc('month', now() AT TIME ZONE 'UTC')"
+        " + make_interval(months => ahead))::date) FROM generate_series(-1, 2) AS ahead"
+    )

@@ -1,0 +1,510 @@
+"""Rows of a table as stores and codes: typed, checked, each mistake told with its row.
+
+Pure: what a row would change in the catalogue is not known here. A rejected row keeps no other
+out, and is rejected for the first mistake found in it.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Generic, TypeVar
+
+import shapely
+
+from geo import area, places
+from geo import datum as datums
+from geo.datum import Datum
+from geo.point import InvalidPoint, Point
+from service import errors, qr, tabular
+from service.domain import CodeStatus, StoreStatus
+from service.tabular import Table, Value
+
+STORE_NUMBER_MAX_LENGTH = 64
+NAME_MAX_LENGTH = 200
+PLACE_MAX_LENGTH = 100  # brand, province, city, district
+ADDRESS_MAX_LENGTH = 500
+LABEL_MAX_LENGTH = 200
+TAG_MAX_LENGTH = 50
+TAGS_MAX = 20
+
+GROUP_MEMBERS_MAX = 500
+"""What a WeChat or WeCom group holds, invited members included; contacts have no such limit."""
+
+SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
+"""All of China keeps this time, without summer time since 1991."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRow:
+    """One store as the file has it. None: the file does not say, which is not the same as empty."""
+
+    row: int
+    store: str
+    name: str
+    brand: str | None
+    address: str | None
+    province: str | None
+    city: str | None
+    district: str | None
+    lon: float  # WGS-84 degrees
+    lat: float
+    given_lon: float  # as in the file, in `datum`
+    given_lat: float
+    datum: Datum
+    tags: tuple[str, ...] | None
+    status: StoreStatus | None
+    service_area: dict[str, object] | None  # GeoJSON Polygon or MultiPolygon, WGS-84
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRow:
+    """One group code as the file has it. None: the file does not say."""
+
+    row: int
+    store: str
+    payload: str
+    kind: qr.CodeKind
+    capacity: int | None
+    members: int | None
+    expires_at: datetime | None  # aware
+    label: str | None
+    status: CodeStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Why a row was not taken; `row` as the spreadsheet shows it."""
+
+    row: int
+    field: str
+    detail: str
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[T]):
+    """Both in the file's order."""
+
+    rows: tuple[T, ...]
+    rejected: tuple[Rejected, ...]
+
+
+def stores(table: Table, *, datum: Datum | None = None) -> Parsed[StoreRow]:
+    """The table's stores, positions turned into WGS-84; no two with the same number.
+
+    A row's own datum goes before `datum`; with neither, degrees are WGS-84. Raises BadInput
+    for the header alone: a column that is needed and missing, or two for the same thing.
+    """
+    first_rows: dict[str, int] = {}
+
+    def parse(row: int, cells: _Cells) -> StoreRow:
+        store = _store_number(cells)
+        if store in first_rows:
+            raise _Mistake("store", f"{_quoted(store)} is in row {first_rows[store]} already")
+        parsed = _store(row, store, cells, datum or Datum.WGS84)
+        # Only now: a rejected row leaves its number to a later one.
+        first_rows[store] = row
+        return parsed
+
+    return _rows(table, _STORE_HEADERS, ("store", "name", "lon", "lat"), parse)
+
+
+def codes(
+    table: Table, *, tz: tzinfo = SHANGHAI, group_members_max: int = GROUP_MEMBERS_MAX
+) -> Parsed[CodeRow]:
+    """The table's group codes, classified by payload; no payload twice.
+
+    `tz` is what times without an offset are in. A date alone is its first moment, so that no code
+    is shown on the day on which it may be dead. Raises BadInput as `stores`.
+    """
+    first_rows: dict[str, int] = {}
+
+    def parse(row: int, cells: _Cells) -> CodeRow:
+        parsed = _code(row, cells, tz, group_members_max)
+        if parsed.payload in first_rows:
+            raise _Mistake("payload", f"the same code is in row {first_rows[parsed.payload]}")
+        first_rows[parsed.payload] = row
+        return parsed
+
+    return _rows(table, _CODE_HEADERS, ("store", "payload"), parse)
+
+
+# ---------------------------------------------------------------- headers
+
+_STORE = ("store", "store_id", "store_number", "store_no", "store_code",
+          "门店编号", "门店编码", "门店号", "编号")  # fmt: skip
+_STATUS = ("status", "状态")
+
+_STORE_HEADERS: dict[str, tuple[str, ...]] = {
+    "store": _STORE,
+    "name": ("name", "store_name", "门店名称", "店名", "名称"),
+    "brand": ("brand", "品牌"),
+    "address": ("address", "地址", "门店地址", "详细地址"),
+    "province": ("province", "省", "省份"),
+    "city": ("city", "市", "城市"),
+    "district": ("district", "区", "区县"),
+    "lon": ("lon", "lng", "longitude", "经度"),
+    "lat": ("lat", "latitude", "纬度"),
+    "datum": ("datum", "坐标系"),
+    "status": (*_STATUS, "营业状态"),
+    "tags": ("tags", "标签"),
+    "service_area": ("service_area", "服务范围"),
+}
+_CODE_HEADERS: dict[str, tuple[str, ...]] = {
+    "store": _STORE,
+    "payload": ("payload", "内容", "链接", "二维码内容"),
+    "capacity": ("capacity", "容量"),
+    "members": ("members", "人数"),
+    "expires_at": ("expires_at", "有效期", "到期时间"),
+    "label": ("label", "备注", "名称"),
+    "status": _STATUS,
+}
+
+_Cells = Mapping[str, Value]
+"""A row's values by field; fields without a column are missing."""
+
+
+class _Mistake(Exception):  # noqa: N818 (never leaves this module)
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+        self.detail = detail
+
+
+def _columns(
+    found: tuple[str, ...], headers: Mapping[str, tuple[str, ...]], required: tuple[str, ...]
+) -> dict[str, str]:
+    """Field -> the file's own heading. Other columns are left alone. Raises BadInput."""
+    by_alias = {alias: field for field, aliases in headers.items() for alias in aliases}
+    columns: dict[str, str] = {}
+    mistakes: list[errors.FieldError] = []
+    for heading in found:
+        field = by_alias.get(_plain_heading(heading))
+        if field is None:
+            continue
+        if field in columns:
+            detail = f"columns {columns[field]!r} and {heading!r} say the same; keep one of them"
+            mistakes.append(errors.FieldError(field, detail))
+        columns.setdefault(field, heading)
+    for field in required:
+        if field not in columns:
+            names = " or ".join((headers[field][0], _chinese(headers[field])))
+            detail = f"no column {names} among {_quoted(', '.join(found), 100)}"
+            mistakes.append(errors.FieldError(field, detail))
+    if mistakes:
+        raise errors.BadInput(*mistakes)
+    return columns
+
+
+def _plain_heading(heading: str) -> str:
+    """Full width and capitals made plain, "*" for a required column dropped."""
+    plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", heading)).strip().strip("*").casefold()
+    return re.sub(r"[\s\-]+", "_", plain.strip())
+
+
+def _chinese(aliases: tuple[str, ...]) -> str:
+    return next(alias for alias in aliases if not alias.isascii())
+
+
+def _rows(
+    table: Table,
+    headers: Mapping[str, tuple[str, ...]],
+    required: tuple[str, ...],
+    parse: Callable[[int, _Cells], T],
+) -> Parsed[T]:
+    columns = _columns(table.columns, headers, required)
+    good: list[T] = []
+    rejected: list[Rejected] = []
+    for row in table:
+        try:
+            good.append(parse(row.number, _cells(row, columns)))
+        except _Mistake as mistake:
+            rejected.append(Rejected(row.number, mistake.field, mistake.detail))
+    return Parsed(tuple(good), tuple(rejected))
+
+
+def _cells(row: tabular.Row, columns: Mapping[str, str]) -> _Cells:
+    if row.surplus:
+        raise _Mistake(
+            "row",
+            "the row has more cells than the header; "
+            "a text with a comma in it must stand in quote marks",
+        )
+    return {field: row.values.get(heading) for field, heading in columns.items()}
+
+
+# ---------------------------------------------------------------- stores
+
+_STORE_STATUSES: dict[str, StoreStatus] = {
+    **dict.fromkeys(("open", "营业", "营业中", "正常营业"), StoreStatus.OPEN),
+    **dict.fromkeys(("closed", "关闭", "停业", "已关闭", "闭店"), StoreStatus.CLOSED),
+}
+
+
+def _store(row: int, store: str, cells: _Cells, default_datum: Datum) -> StoreRow:
+    name = _text(cells, "name", NAME_MAX_LENGTH)
+    if name is None:
+        raise _Mistake("name", "the store's name is missing")
+    given = _given_position(cells)
+    datum = _datum(cells, default_datum)
+    position = datums.to_wgs84(given, datum)
+    return StoreRow(
+        row=row,
+        store=store,
+        name=name,
+        brand=_text(cells, "brand", PLACE_MAX_LENGTH),
+        address=_text(cells, "address", ADDRESS_MAX_LENGTH),
+        province=_text(cells, "province", PLACE_MAX_LENGTH),
+        city=_text(cells, "city", PLACE_MAX_LENGTH),
+        district=_text(cells, "district", PLACE_MAX_LENGTH),
+        lon=position.lon,
+        lat=position.lat,
+        given_lon=given.lon,
+        given_lat=given.lat,
+        datum=datum,
+        tags=_tags(cells),
+        status=_choice(cells, _STORE_STATUSES),
+        service_area=_service_area(cells, datum),
+    )
+
+
+def _store_number(cells: _Cells) -> str:
+    value = cells.get("store")
+    if isinstance(value, datetime):
+        raise _Mistake(
+            "store",
+            "the store number has become a date; format the column as text and type it again",
+        )
+    store = _text(cells, "store", STORE_NUMBER_MAX_LENGTH)
+    if store is None:
+        raise _Mistake("store", "the store number is missing")
+    if re.fullmatch(r"\d(?:\.\d+)?E\+\d+", store):
+        raise _Mistake(
+            "store",
+            f"the spreadsheet has shortened the store number to {store}; format the column as text",
+        )
+    # It is part of web addresses, where these mean something else.
+    if "/" in store or "\\" in store or store in (".", ".."):
+        raise _Mistake("store", f"a store number may not hold slashes: {_quoted(store)}")
+    return store
+
+
+def _given_position(cells: _Cells) -> Point:
+    """As the file has it, before any datum."""
+    lon, lat = _number(cells, "lon", "longitude"), _number(cells, "lat", "latitude")
+    if lon == 0 and lat == 0:
+        raise _Mistake("lon", "longitude 0 and latitude 0 stand for a missing position")
+    if _look_swapped(lon, lat):
+        raise _Mistake(
+            "lat",
+            "longitude and latitude are swapped; "
+            f"the right way round they are lon {lat:.10g}, lat {lon:.10g}",
+        )
+    try:
+        return Point(lon, lat)
+    except InvalidPoint as error:
+        raise _Mistake(error.field, str(error)) from None
+
+
+def _look_swapped(lon: float, lat: float) -> bool:
+    if abs(lat) > 90:
+        return abs(lat) <= 180 and abs(lon) <= 90
+    # In Xinjiang and Tibet a longitude passes for a latitude: 87.6, 43.8 is Urumqi, 43.8, 87.6 a
+    # place in the Arctic Ocean. Only what could be so is looked up.
+    if not (lat > 73 and 18 <= lon <= 54):
+        return False
+    atlas = places.default()
+    return atlas.at(Point(lat, lon)) is not None and atlas.at(Point(lon, lat)) is None
+
+
+def _datum(cells: _Cells, default: Datum) -> Datum:
+    text = _text(cells, "datum", 100)
+    if text is None:
+        return default
+    try:
+        return datums.parse(text)
+    except datums.UnknownDatum as error:
+        raise _Mistake("datum", str(error)) from None
+
+
+def _tags(cells: _Cells) -> tuple[str, ...] | None:
+    value = cells.get("tags")
+    if value is None:
+        return None
+    if isinstance(value, list):
+        value = ",".join(str(tag) for tag in value)
+    whole = _text({"tags": value}, "tags", TAGS_MAX * (TAG_MAX_LENGTH + 2))
+    parts = (part.strip() for part in re.split(r"[,，;；、|]", whole or ""))
+    tags = tuple(dict.fromkeys(part for part in parts if part))
+    if len(tags) > TAGS_MAX:
+        raise _Mistake("tags", f"{len(tags)} tags; at most {TAGS_MAX} are kept")
+    for tag in tags:
+        if len(tag) > TAG_MAX_LENGTH:
+            raise _Mistake("tags", f"{_quoted(tag)} has more than {TAG_MAX_LENGTH} characters")
+    return tags
+
+
+def _service_area(cells: _Cells, datum: Datum) -> dict[str, object] | None:
+    value = cells.get("service_area")
+    if value is None:
+        return None
+    try:
+        document = json.loads(value) if isinstance(value, str) else value
+        if not isinstance(document, dict):
+            raise _Mistake("service_area", "this is not GeoJSON")
+        geometry = area.parse(document)
+        if datum is not Datum.WGS84:
+            geometry = shapely.transform(geometry, lambda pairs: _all_to_wgs84(pairs, datum))
+        shape: dict[str, object] = json.loads(shapely.to_geojson(geometry))
+    except (json.JSONDecodeError, RecursionError):
+        raise _Mistake("service_area", "this is not GeoJSON") from None
+    except area.InvalidArea as error:
+        raise _Mistake("service_area", str(error)) from None
+    return shape
+
+
+def _all_to_wgs84(pairs: Iterable[Iterable[float]], datum: Datum) -> list[tuple[float, float]]:
+    points = (datums.to_wgs84(Point(*map(float, pair)), datum) for pair in pairs)
+    return [(point.lon, point.lat) for point in points]
+
+
+# ---------------------------------------------------------------- codes
+
+_CODE_STATUSES: dict[str, CodeStatus] = {
+    **dict.fromkeys(("active", "启用", "正常", "使用中"), CodeStatus.ACTIVE),
+    **dict.fromkeys(("paused", "暂停", "停用"), CodeStatus.PAUSED),
+}
+
+
+def _code(row: int, cells: _Cells, tz: tzinfo, group_members_max: int) -> CodeRow:
+    store = _store_number(cells)
+    payload, kind = _payload(cells)
+    capacity = _count(cells, "capacity", at_least=1)
+    members = _count(cells, "members", at_least=0)
+    if kind in (qr.CodeKind.WECOM_GROUP, qr.CodeKind.WECHAT_GROUP):
+        for field, count in (("capacity", capacity), ("members", members)):
+            if count is not None and count > group_members_max:
+                raise _Mistake(field, f"{count} is more than the {group_members_max} of a group")
+    return CodeRow(
+        row=row,
+        store=store,
+        payload=payload,
+        kind=kind,
+        capacity=capacity,
+        members=members,
+        expires_at=_time(cells, "expires_at", tz),
+        label=_text(cells, "label", LABEL_MAX_LENGTH),
+        status=_choice(cells, _CODE_STATUSES),
+    )
+
+
+def _payload(cells: _Cells) -> tuple[str, qr.CodeKind]:
+    value = cells.get("payload")
+    if value is None:
+        raise _Mistake("payload", "the code's payload is missing")
+    payload = str(value).strip()
+    try:
+        return payload, qr.classify(payload)
+    except qr.UnknownPayload as error:
+        raise _Mistake("payload", str(error)) from None
+
+
+# ---------------------------------------------------------------- cells
+
+# Pasted from chats and web pages; they make two equal texts differ.
+_INVISIBLE = re.compile("[\u00ad\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
+_TIME = re.compile(
+    r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?"
+    r"(?:[T ]*(\d{1,2})[:时](\d{1,2})(?::(\d{1,2})(?:\.\d+)?|分)? ?(Z|[-+]\d\d:?\d\d)?)?",
+    re.ASCII,
+)
+
+
+def _quoted(text: str, length: int = 40) -> str:
+    return repr(text if len(text) <= length else text[: length - 1] + "…")
+
+
+def _text(cells: _Cells, field: str, max_length: int) -> str | None:
+    """Trimmed, line breaks and runs of spaces made one space; None if nothing is left."""
+    value = cells.get(field)
+    if value is None:
+        return None
+    if isinstance(value, dict | list):
+        raise _Mistake(field, f"{field} must be a text")
+    text = " ".join(_INVISIBLE.sub("", str(value)).split())
+    if not text:
+        return None
+    if _UNSTORABLE.search(text):
+        raise _Mistake(field, f"{field} holds control characters: {_quoted(text)}")
+    if len(text) > max_length:
+        raise _Mistake(field, f"{field} has {len(text)} characters; at most {max_length} are kept")
+    return text
+
+
+def _choice(cells: _Cells, choices: Mapping[str, T]) -> T | None:
+    text = _text(cells, "status", 100)
+    if text is None:
+        return None
+    if text.casefold() not in choices:
+        expected = ", ".join(choices)
+        raise _Mistake("status", f"unknown status {_quoted(text)}: expected one of {expected}")
+    return choices[text.casefold()]
+
+
+def _number(cells: _Cells, field: str, name: str) -> float:
+    value = cells.get(field)
+    if isinstance(value, str):
+        plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", value)).strip()
+        if _NUMBER.fullmatch(plain):
+            value = float(plain)
+    if value is None or value == "":
+        raise _Mistake(field, f"the {name} is missing")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e15:
+        raise _Mistake(field, f"the {name} is not a number: {_quoted(str(value))}")
+    return float(value)
+
+
+def _count(cells: _Cells, field: str, *, at_least: int) -> int | None:
+    if cells.get(field) is None:
+        return None
+    number = _number(cells, field, field)
+    if not number.is_integer() or not at_least <= number < 1e9:
+        raise _Mistake(
+            field, f"{field} must be a whole number of at least {at_least}, not {number:.10g}"
+        )
+    return int(number)
+
+
+def _time(cells: _Cells, field: str, tz: tzinfo) -> datetime | None:
+    value = cells.get(field)
+    if value is None:
+        return None
+    moment = value if isinstance(value, datetime) else _moment(str(value))
+    if moment is None or not 2000 <= moment.year < 2200:
+        raise _Mistake(
+            field,
+            f"{_quoted(str(value))} is not a time; write 2026-01-31 18:00, "
+            "or nothing for a code that does not expire",
+        )
+    return moment if moment.tzinfo else moment.replace(tzinfo=tz)
+
+
+def _moment(text: str) -> datetime | None:
+    match = _TIME.fullmatch(unicodedata.normalize("NFKC", text).strip())
+    if not match:
+        return None
+    year, month, day, hour, minute, second, offset = match.groups(default="")
+    stamp = (
+        f"{year}-{month:0>2}-{day:0>2}T{hour or '0':0>2}:{minute or '0':0>2}:{second or '0':0>2}"
+    )
+    try:
+        return datetime.fromisoformat(stamp + offset)
+    except ValueError:
+        return None

@@ -1,0 +1,128 @@
+"""Settings: environment variables `NEARCODE_*`, each with its default and unit.
+
+Read once, when `Settings()` is made; nothing reads the environment at import.
+`nearcode settings` prints this list. A protective limit of 0 is switched off.
+"""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Network = IPv4Network | IPv6Network
+
+
+class Settings(BaseSettings):
+    """One field a setting; `NEARCODE_` and the field's name in capitals is its variable."""
+
+    model_config = SettingsConfigDict(env_prefix="NEARCODE_", extra="ignore", frozen=True)
+
+    # Database
+    database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL 15 or newer, as postgresql://...; unset: the embedded PostgreSQL "
+        "in the data folder",
+    )
+    database_pool: int = Field(10, ge=2, le=200, description="connections of one worker")
+    data_dir: Path = Field(
+        Path(".nearcode"),
+        description="folder of the embedded PostgreSQL and demo.json",
+    )
+
+    # Addresses
+    public_url: str = Field(
+        "http://localhost:8000",
+        description="what printed codes point to: the origin that visitors reach, without a "
+        "trailing slash",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (),
+        description="addresses or networks, comma-separated, whose X-Forwarded-For is believed",
+    )
+
+    # Routing
+    radius_m: float = Field(
+        10_000, gt=0, description="metres: how far a store may be, where an entry says nothing else"
+    )
+    trusted_accuracy_m: float = Field(
+        150, ge=0, description="metres: a fix this good is taken as exact and never asks to choose"
+    )
+    gps_accuracy_m: float = Field(
+        50, ge=0, description="metres: the radius of a position that came without one"
+    )
+    max_choices: int = Field(5, ge=2, le=5, description="stores offered when the position is vague")
+    max_hops: int = Field(
+        20, ge=0, le=200, description="stores that could not serve, named in a routing"
+    )
+    xdb_file: Path | None = Field(
+        None, description="an ip2region .xdb newer than the one in the ip_region package"
+    )
+    mmdb_files: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="MaxMind or DB-IP .mmdb files, comma-separated"
+    )
+
+    # Seats
+    hold_s: float = Field(
+        900, gt=0, description="seconds that a seat is kept for a visitor who shows no evidence"
+    )
+    sweep_s: float = Field(1, gt=0, description="seconds between two rounds that free expired seats")
+    sticky_days: float = Field(
+        30, ge=0, description="days for which a visitor who comes back is shown the same code first"
+    )
+    default_capacity: int = Field(
+        200, ge=1, description="members of a new code for which no capacity is given"
+    )
+    max_capacity: int = Field(500, ge=1, description="members that no code may exceed")
+    personal_group_days: float = Field(
+        7, gt=0, description="days after which an ordinary group's code is taken to expire"
+    )
+
+    # Catalog
+    poll_s: float = Field(
+        0.5, gt=0, description="seconds between two looks for changes made by other processes"
+    )
+    max_upload_mb: float = Field(20, ge=0, description="megabytes of an uploaded picture or table")
+
+    # The page
+    locate_timeout_s: float = Field(
+        8, gt=0, description="seconds that the page waits for the phone's position"
+    )
+    position_minutes: float = Field(
+        60, gt=0, description="minutes after which a visitor's exact position is forgotten"
+    )
+
+    # Logs
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_format: str = Field(
+        "json", pattern="^(json|text)$", description="json for machines, text for people"
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _an_origin(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(ip_network(part.strip(), False) for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("mmdb_files", mode="before")
+    @classmethod
+    def _files(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(Path(part.strip()) for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _a_level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
+        return value.upper()

@@ -1,0 +1,118 @@
+-- catalog: stores, codes, entries and placements as HQ and managers edit them. Every change raises
+-- the chain's version (directory.sql: bump) and carries it, so that workers see it.
+
+-- name: stores_by_number(chain_id, stores)
+SELECT * FROM stores WHERE chain_id = :chain_id AND store = ANY(:stores);
+
+-- name: upsert_stores(chain_id, version, stores, names, brands, addresses, provinces, cities, districts, lons, lats, datums, given_lons, given_lats, tags, service_areas, statuses)!
+-- Many at once; arrays of equal length. Tags are comma-free texts joined by newlines.
+INSERT INTO stores (chain_id, store, name, brand, address, province, city, district, lon, lat,
+                    datum, given_lon, given_lat, tags, service_area, status, version)
+SELECT :chain_id, store, name, brand, address, province, city, district, lon, lat, datum,
+       given_lon, given_lat, coalesce(string_to_array(nullif(tags, ''), E'\n'), '{}'),
+       service_area::jsonb, status, :version
+FROM unnest(:stores::text[], :names::text[], :brands::text[], :addresses::text[],
+            :provinces::text[], :cities::text[], :districts::text[], :lons::float8[],
+            :lats::float8[], :datums::text[], :given_lons::float8[], :given_lats::float8[],
+            :tags::text[], :service_areas::text[], :statuses::text[])
+  AS t (store, name, brand, address, province, city, district, lon, lat, datum, given_lon,
+        given_lat, tags, service_area, status)
+ON CONFLICT (chain_id, store) DO UPDATE SET
+    name = excluded.name, brand = excluded.brand, address = excluded.address,
+    province = excluded.province, city = excluded.city, district = excluded.district,
+    lon = excluded.lon, lat = excluded.lat, datum = excluded.datum,
+    given_lon = excluded.given_lon, given_lat = excluded.given_lat, tags = excluded.tags,
+    service_area = excluded.service_area, status = excluded.status,
+    version = excluded.version, updated_at = now();
+
+-- name: list_stores(chain_id, scope, city, q, after, most)
+-- By store number. `scope`: the stores that may be seen, null for all.
+SELECT * FROM stores
+WHERE chain_id = :chain_id AND status <> 'deleted'
+  AND (:scope::text[] IS NULL OR store = ANY(:scope))
+  AND (:city::text IS NULL OR city = :city)
+  AND (:q::text IS NULL OR strpos(lower(concat_ws(' ', store, name, address)), lower(:q)) > 0)
+  AND (:after::text IS NULL OR store > :after)
+ORDER BY store LIMIT :most;
+
+-- name: delete_store(chain_id, store, version)$
+UPDATE stores SET status = 'deleted', version = :version, updated_at = now()
+WHERE chain_id = :chain_id AND store = :store AND status <> 'deleted'
+RETURNING store;
+
+-- name: retire_codes_of(chain_id, store, version)!
+UPDATE codes SET status = 'retired', version = :version, updated_at = now()
+WHERE chain_id = :chain_id AND store = :store AND status <> 'retired';
+
+-- name: codes_by_payload(chain_id, payloads)
+SELECT * FROM codes
+WHERE chain_id = :chain_id AND payload = ANY(:payloads) AND status <> 'retired';
+
+-- name: next_positions(chain_id, stores)
+-- For each store, the place after its last code.
+SELECT store, max(position) + 1 AS position FROM codes
+WHERE chain_id = :chain_id AND store = ANY(:stores) AND status <> 'retired' GROUP BY store;
+
+-- name: insert_codes(chain_id, version, code_ids, stores, kinds, payloads, labels, capacities, members, counted_bys, statuses, expires_ats, positions)!
+INSERT INTO codes (chain_id, code_id, store, kind, payload, label, capacity, members, counted_by,
+                   status, expires_at, position, version)
+SELECT :chain_id, code_id, store, kind, payload, label, capacity, members, counted_by, status,
+       expires_at, position, :version
+FROM unnest(:code_ids::uuid[], :stores::text[], :kinds::text[], :payloads::text[],
+            :labels::text[], :capacities::int[], :members::int[], :counted_bys::text[],
+            :statuses::text[], :expires_ats::timestamptz[], :positions::int[])
+  AS t (code_id, store, kind, payload, label, capacity, members, counted_by, status, expires_at,
+        position);
+
+-- name: lock_code(chain_id, code_id)^
+SELECT * FROM codes WHERE chain_id = :chain_id AND code_id = :code_id FOR UPDATE;
+
+-- name: codes_of_store(chain_id, store)
+SELECT * FROM codes
+WHERE chain_id = :chain_id AND store = :store AND status <> 'retired'
+ORDER BY position, code_id;
+
+-- name: get_code(chain_id, code_id)^
+SELECT * FROM codes WHERE chain_id = :chain_id AND code_id = :code_id;
+
+-- name: update_code(chain_id, code_id, capacity, members, held, counted_by, status, expires_at, position, label, kind, payload, version)^
+UPDATE codes SET capacity = :capacity, members = :members, held = :held,
+    counted_by = :counted_by, status = :status, expires_at = :expires_at, position = :position,
+    label = :label, kind = :kind, payload = :payload, version = :version, updated_at = now()
+WHERE chain_id = :chain_id AND code_id = :code_id
+RETURNING *;
+
+-- name: insert_entry(chain_id, entry, name, radius_m, brands, ip_policy, fallback, version)$
+-- Nothing if the entry's name is taken, by any chain.
+INSERT INTO entries (chain_id, entry, name, radius_m, brands, ip_policy, fallback, version)
+VALUES (:chain_id, :entry, :name, :radius_m, :brands, :ip_policy, :fallback, :version)
+ON CONFLICT DO NOTHING
+RETURNING entry;
+
+-- name: get_entry(chain_id, entry)^
+SELECT * FROM entries WHERE chain_id = :chain_id AND entry = :entry;
+
+-- name: list_entries(chain_id, after, most)
+SELECT * FROM entries
+WHERE chain_id = :chain_id AND (:after::text IS NULL OR entry > :after)
+ORDER BY entry LIMIT :most;
+
+-- name: update_entry(chain_id, entry, name, radius_m, brands, ip_policy, fallback, version)!
+UPDATE entries SET name = :name, radius_m = :radius_m, brands = :brands,
+    ip_policy = :ip_policy, fallback = :fallback, version = :version, updated_at = now()
+WHERE chain_id = :chain_id AND entry = :entry;
+
+-- name: upsert_placement(chain_id, entry, placement, name, channel, store, printed, cost, variant, version)^
+INSERT INTO placements (chain_id, entry, placement, name, channel, store, printed, cost, variant,
+                        version)
+VALUES (:chain_id, :entry, :placement, :name, :channel, :store, :printed, :cost, :variant, :version)
+ON CONFLICT (chain_id, entry, placement) DO UPDATE SET
+    name = excluded.name, channel = excluded.channel, store = excluded.store,
+    printed = excluded.printed, cost = excluded.cost, variant = excluded.variant,
+    version = excluded.version, updated_at = now()
+RETURNING *, xmax = 0 AS created;
+
+-- name: list_placements(chain_id, entry, after, most)
+SELECT * FROM placements
+WHERE chain_id = :chain_id AND entry = :entry AND (:after::text IS NULL OR placement > :after)
+ORDER BY placement LIMIT :most;

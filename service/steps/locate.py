@@ -1,0 +1,125 @@
+"""locate: where is the visitor? By the phone, by IP, or by the store that they pick."""
+
+from datetime import UTC, datetime
+
+import asyncpg
+
+from geo import datum as datums
+from geo import distance, iplocate, places
+from geo.point import Point
+from service import db
+from service.domain import Fix, IpPolicy, Scan, Source, Store, uuid7
+
+_sql = db.load("scan")
+
+# Where a position is kept, it is kept to this many decimals of a degree: about 100 m.
+COARSE_DECIMALS = 3
+
+# The farthest that two points on earth can be apart: a larger radius says nothing more.
+_FARTHEST_M = 20_003_931.0
+
+
+def by_phone(
+    lon: float,
+    lat: float,
+    *,
+    datum: datums.Datum,
+    accuracy_m: float,
+    source: Source = Source.GPS,
+) -> Fix:
+    """A phone's own position, turned to WGS-84. Raises `geo.point.InvalidPoint`."""
+    point = datums.to_wgs84(Point(lon, lat), datum)
+    place = places.default().at(point)
+    return Fix(
+        point=point,
+        accuracy_m=min(accuracy_m, _FARTHEST_M),
+        source=source,
+        datum=datum,
+        province=place.province if place else None,
+        city=place.city if place else None,
+        district=place.district if place else None,
+    )
+
+
+def by_address(
+    locator: iplocate.IpLocator, address: str | None, policy: IpPolicy
+) -> Fix | None:
+    """What the visitor's IP address tells, or None if it tells nothing or may not be asked."""
+    found = locator.locate(address) if address and policy is not IpPolicy.NEVER else None
+    if found is None:
+        return None
+    return Fix(
+        point=found.point,
+        accuracy_m=found.radius_m,
+        source=Source.IP,
+        datum=datums.Datum.WGS84,
+        province=found.province,
+        city=found.city,
+    )
+
+
+def by_choice(store: Store) -> Fix:
+    """The visitor says which store: that is where they are taken to be."""
+    return Fix(
+        point=store.point,
+        accuracy_m=0,
+        source=Source.CHOSEN,
+        datum=datums.Datum.WGS84,
+        province=store.province,
+        city=store.city,
+        district=store.district,
+    )
+
+
+async def record(connection: db.Connection, scan: Scan, fix: Fix) -> None:
+    """Keep the fix with its scan, coarsened; and, until they are served, where the visitor stands."""
+    await _sql.insert_fix(
+        connection,
+        chain_id=scan.chain_id,
+        fix_id=uuid7(),
+        scan_id=scan.scan_id,
+        source=fix.source.value,
+        datum=fix.datum.value,
+        lon=round(fix.point.lon, COARSE_DECIMALS),
+        lat=round(fix.point.lat, COARSE_DECIMALS),
+        accuracy_m=fix.accuracy_m,
+        province=fix.province,
+        city=fix.city,
+        district=fix.district,
+        fixed_at=datetime.now(UTC),
+    )
+    if fix.source is not Source.CHOSEN:
+        await _sql.stand(
+            connection,
+            chain_id=scan.chain_id,
+            visitor_id=scan.visitor_id,
+            entry=scan.entry,
+            lon=fix.point.lon,
+            lat=fix.point.lat,
+            accuracy_m=fix.accuracy_m,
+            source=fix.source.value,
+        )
+
+
+def standing(visitor: asyncpg.Record) -> Fix | None:
+    """Where the visitor was last seen, if that is still known."""
+    if visitor["lon"] is None:
+        return None
+    if visitor["source"] == Source.IP:
+        place = None
+    else:
+        place = places.default().at(Point(visitor["lon"], visitor["lat"]))
+    return Fix(
+        point=Point(visitor["lon"], visitor["lat"]),
+        accuracy_m=visitor["accuracy_m"],
+        source=Source(visitor["source"]),
+        datum=datums.Datum.WGS84,
+        province=place.province if place else None,
+        city=place.city if place else None,
+        district=place.district if place else None,
+    )
+
+
+def metres_to(fix: Fix, store: Store) -> float:
+    """Geodesic metres from a fix to a store, in whole millimetres."""
+    return round(distance.geodesic_m(fix.point, store.point), 3)
