@@ -9,10 +9,10 @@ coast that is nearer to it than to those; see geo/data/README.md.
 The formulas are those of the public implementations, which agree with each other to 1e-14 degrees
 and with the map vendors' own answers to under 1 m. The inverses are iterated, good to 1 mm.
 
-At the outline itself the shift jumps, so within 700 m outside it a shifted position can be both a
-mainland place that was shifted and a foreign one that was not. Rule: a position is read as shifted
-if the place that it then names lies in the mainland. So mainland places always survive the way
-there and back.
+At the outline itself the shift jumps, so just outside it (700 m in GCJ-02, 1.3 km in BD-09) a
+position can be both a mainland place that was shifted and a foreign one that was not. Rule: it is
+read as shifted if the place that it then names lies in the mainland. So mainland places always
+survive the way there and back.
 """
 
 import importlib.resources
@@ -43,15 +43,14 @@ class UnknownDatum(ValueError):
 
 _NAMES = {
     Datum.WGS84: (
-        "wgs84", "wgs1984", "wgs", "gps", "epsg4326", "4326", "cgcs2000", "epsg4490", "国测2000",
-        "大地2000", "大地坐标", "地球坐标", "天地图", "tianditu", "google地球", "googleearth",
+        "wgs84", "wgs1984", "wgs", "gps", "epsg4326", "cgcs2000", "epsg4490", "国测2000",
+        "大地2000", "大地", "地球", "天地图", "tianditu",
     ),
     Datum.GCJ02: (
-        "gcj02", "gcj", "gcj2", "火星", "火星坐标", "火星坐标系", "国测局", "国测局坐标", "高德", "高德地图",
-        "高德坐标", "腾讯", "腾讯地图", "腾讯坐标", "微信", "amap", "autonavi", "gaode", "tencent",
-        "qq", "soso", "wechat",
+        "gcj02", "gcj", "火星", "国测局", "高德", "高德地图", "腾讯", "腾讯地图",
+        "amap", "autonavi", "gaode", "tencent",
     ),
-    Datum.BD09: ("bd09", "bd09ll", "bd", "bd9", "百度", "百度地图", "百度坐标", "baidu"),
+    Datum.BD09: ("bd09", "bd09ll", "bd", "百度", "百度地图", "百度经纬度", "baidu"),
 }  # fmt: skip
 _BY_NAME = {name: datum for datum, names in _NAMES.items() for name in names}
 
@@ -81,7 +80,7 @@ def to_wgs84(point: Point, datum: Datum) -> Point:
 
 
 def from_wgs84(point: Point, datum: Datum) -> Point:
-    """The degrees in `datum` of a WGS-84 position. (The result is a `Point` for its numbers only.)"""
+    """The degrees in `datum` of a WGS-84 position; a `Point` for its two numbers only."""
     if datum is Datum.WGS84 or not _inside(point.lon, point.lat):
         return point
     lon, lat = _wgs_to_gcj(point.lon, point.lat)

@@ -28,7 +28,9 @@ def pack(geometries: Sequence[shapely.Geometry]) -> dict[str, NDArray[np.generic
             if len(rings[0]) < 4:
                 continue
             rings = [ring for ring in rings if len(ring) >= 4]
-            steps.extend(np.diff(ring, axis=0, prepend=np.zeros((1, 2), np.int32)) for ring in rings)
+            steps.extend(
+                np.diff(ring, axis=0, prepend=np.zeros((1, 2), np.int32)) for ring in rings
+            )
             ring_sizes.extend(len(ring) for ring in rings)
             polygon_sizes.append(len(rings))
             polygons += 1
@@ -47,7 +49,7 @@ def unpack(arrays: Mapping[str, NDArray[np.generic]]) -> NDArray[np.object_]:
     """The multipolygons, in the order they were packed, in WGS-84 degrees."""
     planes = np.ascontiguousarray(arrays["planes"].transpose(0, 2, 1))
     steps = planes.view("<i4").reshape(2, -1).T
-    ring_sizes = arrays["ring_sizes"]
+    ring_sizes = np.asarray(arrays["ring_sizes"], np.int64)
     ring_of_vertex = np.repeat(np.arange(len(ring_sizes)), ring_sizes)
     starts = np.cumsum(ring_sizes) - ring_sizes
     run = np.cumsum(steps, axis=0, dtype=np.int64)

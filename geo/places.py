@@ -32,8 +32,8 @@ class Place:
     """Full Chinese names.
 
     - A municipality is its own city: 上海市, 上海市, 浦东新区.
-    - So are Hong Kong and Macau (香港特别行政区 twice, then 湾仔区) and Taiwan, which the data does not
-      divide (台湾省, 台湾省, None).
+    - So are Hong Kong and Macau (香港特别行政区 twice, then 湾仔区) and Taiwan, which the data does
+      not divide (台湾省, 台湾省, None).
     - A city without districts has none: 广东省, 东莞市, None.
     - What stands directly under its province has no city but is the district, as its own level in
       addresses is: 河南省, None, 济源市.

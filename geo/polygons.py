@@ -84,4 +84,4 @@ def _ring(blob: memoryview) -> NDArray[np.float64]:
         whole = np.cumsum(np.concatenate([first, steps.astype(np.int64)]), axis=0)
     else:
         whole = np.frombuffer(blob, "<u4", -1, 4).reshape(-1, 2).astype(np.int64)
-    return whole * _STEP_DEG + np.array(_ORIGIN_DEG)
+    return np.asarray(whole * _STEP_DEG + np.array(_ORIGIN_DEG), np.float64)

@@ -49,9 +49,7 @@ async def create_chain(
     """
     if not _CHAIN.fullmatch(chain):
         raise errors.BadInput.of("chain", "lower-case letters, digits and dashes, 64 at most")
-    await _sql.insert_chain(
-        connection, chain_id=uuid7(), chain=chain, name=name, timezone=timezone
-    )
+    await _sql.insert_chain(connection, chain_id=uuid7(), chain=chain, name=name, timezone=timezone)
     return await chain_id_of(connection, chain)
 
 

@@ -6,7 +6,7 @@ the chain's version, by which workers learn that something has changed.
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +23,9 @@ from service.steps import hold
 
 _sql = db.load("catalog")
 _versions = db.load("directory")
+
+_MOST_CONTACTS = 1_000_000
+_BATCH = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +61,16 @@ async def put_stores(
     *,
     rejected: tuple[Rejected, ...] = (),
     dry_run: bool = False,
+    done: Callable[[int], object] = lambda rows: None,
 ) -> Imported:
     """Create the stores that are new and update those that differ.
 
     What a row leaves out (None) stays as it is. Place names that are not stated, or stated in a
-    short form (上海 for 上海市), come from the polygon that the store stands in.
+    short form (上海 for 上海市), come from the polygon that the store stands in. `done` is told how
+    many rows have been dealt with.
     """
     async with connection.transaction():
-        version = await _bump(connection, chain_id)
+        version = 0 if dry_run else await _bump(connection, chain_id)
         known = {
             row["store"]: row
             for row in await db.rows(
@@ -87,8 +92,12 @@ async def put_stores(
             else:
                 updated += 1
             changed.append((row.store, after))
-        if not dry_run:
-            await _write_stores(connection, chain_id, version, changed)
+        done(len(rows) - len(changed))
+        for start in range(0, len(changed), _BATCH):
+            batch = changed[start : start + _BATCH]
+            if not dry_run:
+                await _write_stores(connection, chain_id, version, batch)
+            done(len(batch))
     return Imported(created, updated, unchanged, rejected)
 
 
@@ -104,7 +113,7 @@ def _store_values(row: StoreRow, before: asyncpg.Record | None) -> dict[str, Any
     names = {}
     for level in ("province", "city", "district"):
         stated, seen = getattr(row, level), getattr(place, level, None)
-        if stated is None and not moved:
+        if stated is None and before is not None and not moved:
             stated = before[level]
         names[level] = _full_name(stated, seen)
     return {
@@ -136,9 +145,6 @@ async def _write_stores(
     version: int,
     stores: Sequence[tuple[str, dict[str, Any]]],
 ) -> None:
-    if not stores:
-        return
-
     def column(name: str) -> list[Any]:
         return [values[name] for _, values in stores]
 
@@ -159,7 +165,9 @@ async def _write_stores(
         given_lons=column("given_lon"),
         given_lats=column("given_lat"),
         tags=["\n".join(tags) for tags in column("tags")],
-        service_areas=[None if area is None else json.dumps(area) for area in column("service_area")],
+        service_areas=[
+            None if area is None else json.dumps(area) for area in column("service_area")
+        ],
         statuses=column("status"),
     )
 
@@ -281,7 +289,7 @@ async def import_codes(
     that is up elsewhere, or whose store is unknown (or outside `scope`), is rejected."""
     refused = list(rejected)
     async with connection.transaction():
-        version = await _bump(connection, chain_id)
+        version = 0 if dry_run else await _bump(connection, chain_id)
         stores = {
             row["store"]
             for row in await db.rows(
@@ -316,11 +324,9 @@ async def import_codes(
                     row.status,
                 )
                 try:
-                    _check_counts(code.capacity, code.members, settings)
+                    _check_counts(code.kind, code.capacity, code.members, settings)
                 except errors.BadInput as error:
-                    refused.append(
-                        Rejected(row.row, error.errors[0].field, error.errors[0].detail)
-                    )
+                    refused.append(Rejected(row.row, error.errors[0].field, error.errors[0].detail))
                 else:
                     known[row.payload] = row.store
                     new.append(code)
@@ -353,7 +359,7 @@ async def _insert_codes(
     }
     positions = []
     for code in new:
-        _check_counts(code.capacity, code.members, settings)
+        _check_counts(code.kind, code.capacity, code.members, settings)
         positions.append(places_after.get(code.store, 0))
         places_after[code.store] = positions[-1] + 1
     code_ids = [uuid7() for _ in new]
@@ -366,7 +372,7 @@ async def _insert_codes(
         kinds=[code.kind.value for code in new],
         payloads=[code.payload for code in new],
         labels=[code.label for code in new],
-        capacities=[code.capacity or settings.default_capacity for code in new],
+        capacities=[code.capacity or _default_capacity(code.kind, settings) for code in new],
         members=[code.members or 0 for code in new],
         counted_bys=[(code.counted_by or CountedBy.PRESSED).value for code in new],
         statuses=[(code.status or CodeStatus.ACTIVE).value for code in new],
@@ -376,11 +382,18 @@ async def _insert_codes(
     return code_ids
 
 
-def _check_counts(capacity: int | None, members: int | None, settings: Settings) -> None:
-    if capacity is not None and not 1 <= capacity <= settings.max_capacity:
-        raise errors.BadInput.of("capacity", f"must be 1 to {settings.max_capacity}")
-    if members is not None and members < 0:
-        raise errors.BadInput.of("members", "must be 0 or more")
+def _check_counts(
+    kind: qr.CodeKind, capacity: int | None, members: int | None, settings: Settings
+) -> None:
+    most = settings.max_capacity if kind in qr.GROUPS else _MOST_CONTACTS
+    if capacity is not None and not 1 <= capacity <= most:
+        raise errors.BadInput.of("capacity", f"must be 1 to {most}")
+    if members is not None and not 0 <= members <= _MOST_CONTACTS:
+        raise errors.BadInput.of("members", f"must be 0 to {_MOST_CONTACTS}")
+
+
+def _default_capacity(kind: qr.CodeKind, settings: Settings) -> int:
+    return settings.default_capacity if kind in qr.GROUPS else settings.contact_capacity
 
 
 async def get_code(
@@ -423,7 +436,9 @@ async def change_code(
             for column in ("capacity", "members", "counted_by", "status", "expires_at",
                            "position", "label", "payload", "kind")
         }  # fmt: skip
-        _check_counts(after["capacity"], after["members"], settings)
+        _check_counts(
+            qr.CodeKind(after["kind"]), change.get("capacity"), change.get("members"), settings
+        )
         held = before["held"]
         if after["payload"] != before["payload"]:
             used = await db.rows(
@@ -578,9 +593,7 @@ async def _fallback_code(
         if used:
             found: uuid.UUID = used[0]["code_id"]
             return found
-        # A contact has no seats to run out of, a fallback that is a group has as many as a group.
-        capacity = settings.max_capacity if kind is not qr.CodeKind.WECHAT_GROUP else None
-        new = NewCode(None, code, kind, capacity)
+        new = NewCode(None, code, kind)
         return (await _insert_codes(connection, chain_id, version, [new], now, settings))[0]
     try:
         await get_code(connection, chain_id, code_id)
@@ -600,9 +613,7 @@ async def get_entry(connection: db.Connection, chain_id: uuid.UUID, entry: str) 
 async def entries(
     connection: db.Connection, chain_id: uuid.UUID, *, after: str | None = None, most: int
 ) -> list[asyncpg.Record]:
-    return await db.rows(
-        _sql.list_entries(connection, chain_id=chain_id, after=after, most=most)
-    )
+    return await db.rows(_sql.list_entries(connection, chain_id=chain_id, after=after, most=most))
 
 
 async def put_placement(

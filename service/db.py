@@ -7,8 +7,9 @@ methods that take a connection and named arguments.
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import resources
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiosql
 import asyncpg
@@ -18,11 +19,12 @@ from service import errors
 SQL = resources.files("service") / "sql"
 
 # What every query and transaction is run on.
-Connection = asyncpg.Connection
+Connection: TypeAlias = "asyncpg.Connection"
 
 _MIGRATION_LOCK = 0x6E656172  # "near": one migration at a time, whoever starts it
 _CONNECT_TIMEOUT_S = 10
 _COMMAND_TIMEOUT_S = 30
+_ACQUIRE_TIMEOUT_S = 5
 
 
 def load(name: str) -> Any:
@@ -73,6 +75,30 @@ async def connect_pool(url: str, size: int) -> asyncpg.Pool:
         )
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:
         raise errors.Unavailable(f"The database does not answer: {error}") from error
+
+
+# How it shows that the database, and not the query, is what failed.
+_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+
+
+@asynccontextmanager
+async def acquire(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
+    """A connection of the pool. Raises `errors.Unavailable` if the database goes away, before or
+    during the work."""
+    try:
+        async with pool.acquire(timeout=_ACQUIRE_TIMEOUT_S) as connection:
+            yield connection
+    except _LOST as error:
+        raise errors.Unavailable("The database does not answer") from error
 
 
 def migrations() -> list[tuple[str, str]]:

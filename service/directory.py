@@ -95,7 +95,8 @@ class Chain:
 
     def rebuild(self, now: datetime) -> None:
         """Both indexes anew, in bulk: many times faster than store by store."""
-        serving, dark = [], []
+        serving: list[tuple[str, Point]] = []
+        dark: list[tuple[str, Point]] = []
         for store in self.stores.values():
             if store.status is not StoreStatus.DELETED:
                 home = serving if self.can_serve(store, now) else dark

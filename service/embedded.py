@@ -319,11 +319,7 @@ class EmbeddedPostgres:
             self.log_file.rename(self.log_file.with_suffix(".log.1"))
         self.log_file.touch(mode=0o600)
         self._give(self.log_file)
-        # We hold the lock, so whatever process this names by now is not our server; unless
-        # somebody started one by hand, which then answers, and PostgreSQL itself refuses.
-        stale = self._postmaster()
-        if stale is None or not _answers(stale.socket_dir):
-            self._pid_file.unlink(missing_ok=True)
+        self._remove_traces(socket_dir)
         self._launched_at_byte = self.log_file.stat().st_size
         # Relative paths, because pg_ctl hands them to a shell.
         self._call(
@@ -334,6 +330,20 @@ class EmbeddedPostgres:
             f"--log={self.log_file.name}",
             pass_fds=(lock.fileno(),),
         )
+
+    def _remove_traces(self, socket_dir: Path) -> None:
+        """Remove what a killed server left, which names a process by its number.
+
+        We hold the lock, so no process that has such a number by now is our server. PostgreSQL
+        would refuse to start for a stranger's sake, or for that of a zombie, which is what a
+        killed server may well be in a container.
+        """
+        stale = self._postmaster()
+        if stale is not None and _answers(stale.socket_dir):
+            return  # somebody started it by hand: PostgreSQL shall refuse
+        self._pid_file.unlink(missing_ok=True)
+        for suffix in ("", ".lock"):
+            (socket_dir / f".s.PGSQL.{PORT}{suffix}").unlink(missing_ok=True)
 
     def _stop_server(self) -> None:
         found = self._postmaster()

@@ -84,21 +84,25 @@ class Rejected:
 
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed(Generic[T]):
+class Parsed(Generic[T_co]):
     """Both in the file's order."""
 
-    rows: tuple[T, ...]
+    rows: tuple[T_co, ...]
     rejected: tuple[Rejected, ...]
 
 
-def stores(table: Table, *, datum: Datum | None = None) -> Parsed[StoreRow]:
+def stores(
+    table: Table, *, datum: Datum | None = None, done: Callable[[], object] = lambda: None
+) -> Parsed[StoreRow]:
     """The table's stores, positions turned into WGS-84; no two with the same number.
 
     A row's own datum goes before `datum`; with neither, degrees are WGS-84. Raises BadInput
-    for the header alone: a column that is needed and missing, or two for the same thing.
+    for the header alone: a column that is needed and missing, or two for the same thing. `done` is
+    called after each row.
     """
     first_rows: dict[str, int] = {}
 
@@ -111,7 +115,7 @@ def stores(table: Table, *, datum: Datum | None = None) -> Parsed[StoreRow]:
         first_rows[store] = row
         return parsed
 
-    return _rows(table, _STORE_HEADERS, ("store", "name", "lon", "lat"), parse)
+    return _rows(table, _STORE_HEADERS, ("store", "name", "lon", "lat"), parse, done)
 
 
 def codes(
@@ -216,6 +220,7 @@ def _rows(
     headers: Mapping[str, tuple[str, ...]],
     required: tuple[str, ...],
     parse: Callable[[int, _Cells], T],
+    done: Callable[[], object] = lambda: None,
 ) -> Parsed[T]:
     columns = _columns(table.columns, headers, required)
     good: list[T] = []
@@ -225,6 +230,7 @@ def _rows(
             good.append(parse(row.number, _cells(row, columns)))
         except _Mistake as mistake:
             rejected.append(Rejected(row.number, mistake.field, mistake.detail))
+        done()
     return Parsed(tuple(good), tuple(rejected))
 
 
@@ -353,18 +359,15 @@ def _service_area(cells: _Cells, datum: Datum) -> dict[str, object] | None:
     value = cells.get("service_area")
     if value is None:
         return None
+    if not isinstance(value, str | dict):
+        raise _Mistake("service_area", "the area is not a GeoJSON object")
     try:
-        document = json.loads(value) if isinstance(value, str) else value
-        if not isinstance(document, dict):
-            raise _Mistake("service_area", "this is not GeoJSON")
-        geometry = area.parse(document)
-        if datum is not Datum.WGS84:
-            geometry = shapely.transform(geometry, lambda pairs: _all_to_wgs84(pairs, datum))
-        shape: dict[str, object] = json.loads(shapely.to_geojson(geometry))
-    except (json.JSONDecodeError, RecursionError):
-        raise _Mistake("service_area", "this is not GeoJSON") from None
+        geometry = area.parse(value)
     except area.InvalidArea as error:
         raise _Mistake("service_area", str(error)) from None
+    if datum is not Datum.WGS84:
+        geometry = shapely.transform(geometry, lambda pairs: _all_to_wgs84(pairs, datum))
+    shape: dict[str, object] = json.loads(shapely.to_geojson(geometry))
     return shape
 
 
@@ -386,7 +389,7 @@ def _code(row: int, cells: _Cells, tz: tzinfo, group_members_max: int) -> CodeRo
     payload, kind = _payload(cells)
     capacity = _count(cells, "capacity", at_least=1)
     members = _count(cells, "members", at_least=0)
-    if kind in (qr.CodeKind.WECOM_GROUP, qr.CodeKind.WECHAT_GROUP):
+    if kind in qr.GROUPS:
         for field, count in (("capacity", capacity), ("members", members)):
             if count is not None and count > group_members_max:
                 raise _Mistake(field, f"{count} is more than the {group_members_max} of a group")
@@ -462,9 +465,8 @@ def _number(cells: _Cells, field: str, name: str) -> float:
     value = cells.get(field)
     if isinstance(value, str):
         plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", value)).strip()
-        if _NUMBER.fullmatch(plain):
-            value = float(plain)
-    if value is None or value == "":
+        value = float(plain) if _NUMBER.fullmatch(plain) else value if plain else None
+    if value is None:
         raise _Mistake(field, f"the {name} is missing")
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e15:
         raise _Mistake(field, f"the {name} is not a number: {_quoted(str(value))}")

@@ -16,8 +16,7 @@ import asyncio
 import dataclasses
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -30,6 +29,7 @@ from service.domain import (
     Event,
     Evidence,
     Fix,
+    HoldState,
     Hop,
     Outcome,
     Reason,
@@ -49,6 +49,15 @@ _COMPLAINTS = (Event.FULL, Event.EXPIRED, Event.BROKEN)
 _EVIDENCE = {Event.PRESSED: Evidence.PRESSED, Event.JOINED: Evidence.REPORTED}
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Look:
+    """A scan as it stands: its routing, where its visitor is, whether they have joined."""
+
+    routing: Routing
+    standing: Fix | None
+    joined: bool
+
+
 @dataclasses.dataclass(slots=True)
 class _Writing:
     """One transaction of one visitor."""
@@ -58,6 +67,15 @@ class _Writing:
     entry: Entry
     visitor: asyncpg.Record
     counters: list[hold.Counters]
+
+
+def rules(settings: Settings) -> route.Rules:
+    return route.Rules(
+        radius_m=settings.radius_m,
+        trusted_accuracy_m=settings.trusted_accuracy_m,
+        max_choices=settings.max_choices,
+        max_hops=settings.max_hops,
+    )
 
 
 class Journal:
@@ -70,12 +88,7 @@ class Journal:
         self._directory = directory
         self._settings = settings
         self._secret = secret
-        self._rules = route.Rules(
-            radius_m=settings.radius_m,
-            trusted_accuracy_m=settings.trusted_accuracy_m,
-            max_choices=settings.max_choices,
-            max_hops=settings.max_hops,
-        )
+        self._rules = rules(settings)
 
     # What visitors do
 
@@ -88,7 +101,9 @@ class Journal:
         async def work(connection: db.Connection) -> tuple[Scan, Routing, list[hold.Counters]]:
             opened = await scan.record(connection, entry, placement, client, self._secret)
             writing = await self._lock(connection, opened)
-            routing = await self._seat_again(writing) or self._ask(writing)
+            routing = await self._seat_again(writing)
+            if routing is None:
+                routing = self._ask(opened, self._route(entry, None))
             await show.record(connection, opened, routing)
             return opened, routing, writing.counters
 
@@ -171,15 +186,36 @@ class Journal:
 
     async def current(self, scanned: Scan) -> Routing:
         """The scan's routing as it stands."""
-        async with self._connection() as connection:
+        async with db.acquire(self._pool) as connection:
             routing = await show.current(connection, scanned)
         if routing is None:
             raise errors.NotFound("This scan has no routing")
         return routing
 
+    async def look(self, scanned: Scan) -> "Look":
+        """The scan as a page shows it."""
+        async with db.acquire(self._pool) as connection:
+            routing = await show.current(connection, scanned)
+            visitor = await _sql.get_visitor(
+                connection,
+                chain_id=scanned.chain_id,
+                visitor_id=scanned.visitor_id,
+                entry=scanned.entry,
+            )
+            held = await hold.find(
+                connection, scanned.chain_id, routing.hold_id if routing else None
+            )
+        if routing is None:
+            raise errors.NotFound("This scan has no routing")
+        return Look(
+            routing=routing,
+            standing=locate.standing(visitor) if visitor else None,
+            joined=held is not None and held.state is HoldState.JOINED,
+        )
+
     async def find(self, scan_id: uuid.UUID) -> Scan:
         """Raises `errors.NotFound`."""
-        async with self._connection() as connection:
+        async with db.acquire(self._pool) as connection:
             found = await scan.find(connection, scan_id)
         if found is None or found.entry not in self._directory.entries:
             raise errors.NotFound("There is no such scan")
@@ -194,17 +230,13 @@ class Journal:
             freed += len(counters)
             if not counters:
                 break
-        async with self._connection() as connection:
+        async with db.acquire(self._pool) as connection:
             await _sql.forget_positions(connection, minutes=self._settings.position_minutes)
         return freed
 
-    def explain(self, entry: Entry, fix: Fix | None) -> Routing:
-        """What a visitor there would get now, with every hop; takes no seat."""
-        return self._route(entry, fix).explain()
-
-    def options(self, entry: Entry) -> route.Route:
-        """The entry's stores, seen from nowhere."""
-        return self._route(entry, None)
+    def options(self, entry: Entry, fix: Fix | None = None) -> route.Route:
+        """Where a visitor there could be sent now; taking no seat."""
+        return self._route(entry, fix)
 
     # One visitor's turn
 
@@ -257,23 +289,22 @@ class Journal:
             standing=standing.point if standing else None,
         )
 
-    def _ask(self, writing: _Writing) -> Routing:
-        """The routing of a visitor of whom nothing is known yet."""
-        doubt = self._route(writing.entry, None).doubt()
-        choices = doubt.choices if doubt else ()
+    def _ask(self, scanned: Scan, options: route.Route) -> Routing:
+        """The routing of a visitor of whom nothing is known, or of a program: no seat is taken."""
+        doubt = dataclasses.replace(options, fix=None, chosen=None).doubt()
         return Routing(
-            writing.scan.scan_id, Outcome.CHOOSE, Reason.POSITION_NEEDED, choices=choices
+            scanned.scan_id,
+            Outcome.CHOOSE if doubt else Outcome.UNSERVED,
+            Reason.POSITION_NEEDED,
+            options.fix,
+            choices=doubt.choices if doubt else (),
         )
 
     async def _seat(self, writing: _Writing, options: route.Route) -> Routing:
         """Walk the route until a seat is granted; a seat that the visitor had before is freed."""
         scanned = writing.scan
         if scanned.bot is not None:
-            doubt = options.doubt()
-            choices = doubt.choices if doubt else ()
-            return Routing(
-                scanned.scan_id, Outcome.CHOOSE, Reason.POSITION_NEEDED, options.fix, choices=choices
-            )
+            return self._ask(scanned, options)
         reported = await scan.complained_of(writing.connection, scanned)
         options = dataclasses.replace(options, reported=reported)
         if doubt := options.doubt():
@@ -291,9 +322,7 @@ class Journal:
             if counters:
                 writing.counters.append(counters)
             if held is None:
-                hops.append(
-                    Hop(step.code.store, step.code.code_id, Skipped.FULL, step.distance_m)
-                )
+                hops.append(Hop(step.code.store, step.code.code_id, Skipped.FULL, step.distance_m))
                 continue
             await self._release_former(writing)
             return Routing(
@@ -401,19 +430,11 @@ class Journal:
 
     # The database
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[db.Connection]:
-        try:
-            async with self._pool.acquire(timeout=5) as connection:
-                yield connection
-        except (OSError, TimeoutError, asyncpg.InterfaceError, *_LOST) as error:
-            raise errors.Unavailable("The database does not answer") from error
-
     async def _durably(self, work: Callable[[db.Connection], Awaitable[T]]) -> T:
         """Run `work` in one transaction, again if PostgreSQL broke a deadlock with it."""
         for attempt in range(_ATTEMPTS):
             try:
-                async with self._connection() as connection, connection.transaction():
+                async with db.acquire(self._pool) as connection, connection.transaction():
                     return await work(connection)
             except asyncpg.DeadlockDetectedError:
                 await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311
@@ -422,12 +443,3 @@ class Journal:
     def _learn(self, counters: list[hold.Counters]) -> None:
         for code in counters:
             self._directory.counted(code.code_id, code.members, code.held)
-
-
-_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import qrcode
 import qrcode.constants
 import qrcode.exceptions
+import qrcode.util
 import zxingcpp
 from PIL import Image, ImageOps
 from reportlab.lib.units import mm
@@ -81,6 +82,10 @@ class CodeKind(enum.StrEnum):
     WECOM_CONTACT = "wecom_contact"  # adds a member of staff in WeCom
     WECOM_ACQUISITION = "wecom_acquisition"  # acquisition link: adds staff, may carry a channel
     WECHAT_PERSONAL = "wechat_personal"  # adds somebody's personal WeChat
+
+
+GROUPS = frozenset({CodeKind.WECOM_GROUP, CodeKind.WECHAT_GROUP})
+"""The kinds whose seats WeChat limits; a contact takes thousands."""
 
 
 class ErrorCorrection(enum.StrEnum):
@@ -341,7 +346,7 @@ def svg(
 
 _PDF_FONT = "STSong-Light"
 _CAPTION_PT = 18.0
-_CAPTION_SMALLEST_PT = 6.0
+_CAPTION_SMALLEST_PT = 9.0
 
 
 def pdf(
@@ -365,8 +370,7 @@ def pdf(
     window = _logo_modules(side) if logo else 0
     width = side_mm * mm
     unit = width / (side + 2 * border)
-    lines = [line.strip() for line in caption.splitlines() if line.strip()]
-    font_size = _caption_size(lines, width - 2 * border * unit)
+    lines, font_size = _set_caption(caption, width - 2 * border * unit)
     leading = font_size * 1.4
     foot = leading * len(lines) + (border * unit if lines else 0.0)
 
@@ -396,13 +400,23 @@ def pdf(
     return out.getvalue()
 
 
-def _caption_size(lines: list[str], width: float) -> float:
-    """Points at which the longest line fits `width` points, between the readable and the usual."""
+def _set_caption(caption: str, width: float) -> tuple[list[str], float]:
+    """(lines, size in points): made smaller to fit `width` points, then broken anywhere, which
+    Chinese allows."""
     pdfmetrics.registerFont(UnicodeCIDFont(_PDF_FONT))
-    widest = max((pdfmetrics.stringWidth(line, _PDF_FONT, 1) for line in lines), default=0.0)
-    if not widest:
-        return _CAPTION_PT
-    return max(_CAPTION_SMALLEST_PT, min(_CAPTION_PT, width / widest))
+    given = [line.strip() for line in caption.splitlines() if line.strip()]
+    widest = max((pdfmetrics.stringWidth(line, _PDF_FONT, 1) for line in given), default=1.0)
+    size = max(_CAPTION_SMALLEST_PT, min(_CAPTION_PT, width / widest))
+    lines: list[str] = []
+    for line in given:
+        lines.append("")
+        for character in line:
+            longer = lines[-1] + character
+            if lines[-1] and pdfmetrics.stringWidth(longer, _PDF_FONT, size) > width + 0.01:
+                lines.append(character)
+            else:
+                lines[-1] = longer
+    return lines, size
 
 
 def _level(wanted: ErrorCorrection | None, logo: bytes | None) -> ErrorCorrection:
@@ -415,7 +429,9 @@ def _level(wanted: ErrorCorrection | None, logo: bytes | None) -> ErrorCorrectio
 def _modules(payload: str, level: ErrorCorrection) -> Modules:
     """Kept, because trying out the masks costs tens of milliseconds and codes are drawn often."""
     code = qrcode.QRCode(error_correction=_LEVELS[level], border=0)
-    code.add_data(payload)
+    # As bytes throughout: in digits, a run of zeros can make a block of nothing but zeros, which
+    # qrcode 8.2 cannot compute (its issue 330, "glog(0)"); and payloads have few capitals to save.
+    code.add_data(qrcode.util.QRData(payload.encode(), mode=qrcode.util.MODE_8BIT_BYTE))
     try:
         code.make(fit=True)
     except (qrcode.exceptions.DataOverflowError, ValueError):

@@ -67,14 +67,19 @@ class Settings(BaseSettings):
     hold_s: float = Field(
         900, gt=0, description="seconds that a seat is kept for a visitor who shows no evidence"
     )
-    sweep_s: float = Field(1, gt=0, description="seconds between two rounds that free expired seats")
+    sweep_s: float = Field(
+        1, gt=0, description="seconds between two rounds that free expired seats"
+    )
     sticky_days: float = Field(
         30, ge=0, description="days for which a visitor who comes back is shown the same code first"
     )
     default_capacity: int = Field(
         200, ge=1, description="members of a new code for which no capacity is given"
     )
-    max_capacity: int = Field(500, ge=1, description="members that no code may exceed")
+    max_capacity: int = Field(500, ge=1, description="members that no group's code may exceed")
+    contact_capacity: int = Field(
+        5000, ge=1, description="people of a new contact code for which no capacity is given"
+    )
     personal_group_days: float = Field(
         7, gt=0, description="days after which an ordinary group's code is taken to expire"
     )
@@ -110,7 +115,9 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(ip_network(part.strip(), False) for part in value.split(",") if part.strip())
+            return tuple(
+                ip_network(part.strip(), False) for part in value.split(",") if part.strip()
+            )
         return value
 
     @field_validator("mmdb_files", mode="before")

@@ -53,6 +53,11 @@ class Table:
         return len(self.rows)
 
 
+def one(values: Mapping[str, Value]) -> Table:
+    """A table of a single row, by header."""
+    return Table(tuple(values), (Row(1, values),))
+
+
 def read(data: bytes, filename: str | None = None) -> Table:
     """The table in a CSV (UTF-8, UTF-16, GB18030), XLSX or GeoJSON (Points) file.
 

@@ -18,6 +18,10 @@ VALUES (:chain_id, :visitor_id, :entry)
 ON CONFLICT (chain_id, visitor_id, entry) DO UPDATE SET entry = excluded.entry
 RETURNING v.*;
 
+-- name: get_visitor(chain_id, visitor_id, entry)^
+SELECT * FROM visitors
+WHERE chain_id = :chain_id AND visitor_id = :visitor_id AND entry = :entry;
+
 -- name: insert_fix(chain_id, fix_id, scan_id, source, datum, lon, lat, accuracy_m, province, city, district, fixed_at)!
 INSERT INTO fixes (chain_id, fix_id, scan_id, source, datum, lon, lat, accuracy_m, province, city,
                    district, fixed_at)

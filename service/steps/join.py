@@ -7,6 +7,8 @@ its code is counted by; a seat that has expired meanwhile is taken again if ther
 import uuid
 from datetime import UTC, datetime
 
+import asyncpg
+
 from service import db
 from service.domain import (
     Code,
@@ -87,3 +89,20 @@ async def witness(
         joined_at=datetime.now(UTC),
     )
     return seat["code_id"], seat["members"], seat["held"]
+
+
+async def exported(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    *,
+    after: uuid.UUID | None = None,
+    since: datetime | None = None,
+    stores: list[str] | None = None,
+    most: int,
+) -> list[asyncpg.Record]:
+    """Joins with their LBS tags, oldest first, from behind `after`; of all stores by default."""
+    return await db.rows(
+        _sql.list_joins(
+            connection, chain_id=chain_id, after=after, since=since, stores=stores, most=most
+        )
+    )

@@ -20,15 +20,10 @@ _FARTHEST_M = 20_003_931.0
 
 
 def by_phone(
-    lon: float,
-    lat: float,
-    *,
-    datum: datums.Datum,
-    accuracy_m: float,
-    source: Source = Source.GPS,
+    given: Point, *, datum: datums.Datum, accuracy_m: float, source: Source = Source.GPS
 ) -> Fix:
-    """A phone's own position, turned to WGS-84. Raises `geo.point.InvalidPoint`."""
-    point = datums.to_wgs84(Point(lon, lat), datum)
+    """A phone's own position, given in `datum`, turned to WGS-84."""
+    point = datums.to_wgs84(given, datum)
     place = places.default().at(point)
     return Fix(
         point=point,
@@ -41,9 +36,7 @@ def by_phone(
     )
 
 
-def by_address(
-    locator: iplocate.IpLocator, address: str | None, policy: IpPolicy
-) -> Fix | None:
+def by_address(locator: iplocate.IpLocator, address: str | None, policy: IpPolicy) -> Fix | None:
     """What the visitor's IP address tells, or None if it tells nothing or may not be asked."""
     found = locator.locate(address) if address and policy is not IpPolicy.NEVER else None
     if found is None:
@@ -52,7 +45,6 @@ def by_address(
         point=found.point,
         accuracy_m=found.radius_m,
         source=Source.IP,
-        datum=datums.Datum.WGS84,
         province=found.province,
         city=found.city,
     )
@@ -64,7 +56,6 @@ def by_choice(store: Store) -> Fix:
         point=store.point,
         accuracy_m=0,
         source=Source.CHOSEN,
-        datum=datums.Datum.WGS84,
         province=store.province,
         city=store.city,
         district=store.district,
@@ -113,7 +104,6 @@ def standing(visitor: asyncpg.Record) -> Fix | None:
         point=Point(visitor["lon"], visitor["lat"]),
         accuracy_m=visitor["accuracy_m"],
         source=Source(visitor["source"]),
-        datum=datums.Datum.WGS84,
         province=place.province if place else None,
         city=place.city if place else None,
         district=place.district if place else None,

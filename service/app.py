@@ -1,0 +1,73 @@
+"""The HTTP service: `create_app(settings)`."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import runtime
+from service.http import console, health, hq, images, pages, problems, visitor
+from service.settings import Settings
+
+log = structlog.get_logger("nearcode.http")
+
+
+def create_app(settings: Settings, database_url: str) -> FastAPI:
+    """The service on a database that has been migrated. Starting it raises what
+    `runtime.running` raises."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with runtime.running(settings, database_url) as service:
+            app.state.service = service
+            yield
+
+    app = FastAPI(
+        title="nearcode",
+        summary="One QR code on every poster; every visitor gets the nearest store's group.",
+        version="0.1.0",
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        # Its pages load scripts from elsewhere; /openapi.json is all that programs need.
+        docs_url=None,
+        redoc_url=None,
+    )
+    problems.install(app)
+    for module in (health, visitor, hq, images, pages, console):
+        app.include_router(module.router)
+    app.add_middleware(AccessLog)
+    return app
+
+
+class AccessLog:
+    """One line a request: method, path, status, milliseconds. No query: it may hold a position."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        finally:
+            quiet = scope["path"] in ("/healthz", "/readyz")
+            (log.debug if quiet else log.info)(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+            )

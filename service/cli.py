@@ -1,0 +1,635 @@
+"""The `nearcode` command."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import rich.box
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from geo import datum as datums
+from geo.point import InvalidPoint, Point
+from service import (
+    accounts,
+    catalog,
+    db,
+    demo,
+    doctor,
+    embedded,
+    errors,
+    importing,
+    journal,
+    logs,
+    pictures,
+    qr,
+    server,
+    tabular,
+)
+from service.directory import Directory
+from service.domain import Hop, Outcome, Role, Routing
+from service.http import context, images
+from service.settings import Settings
+from service.steps import locate, report, show
+from service.steps import route as step_route
+
+app = typer.Typer(
+    name="nearcode",
+    help="One QR code on every poster of a chain; every visitor gets the nearest store's group.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+import_app = typer.Typer(no_args_is_help=True, help="Stores and group codes from files.")
+key_app = typer.Typer(no_args_is_help=True, help="API keys.")
+chain_app = typer.Typer(no_args_is_help=True, help="Chains: the tenants of this installation.")
+app.add_typer(import_app, name="import")
+app.add_typer(key_app, name="key")
+app.add_typer(chain_app, name="chain")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+T = TypeVar("T")
+
+ChainOption = Annotated[str | None, typer.Option("--chain", help="Needed if there are several.")]
+DatumOption = Annotated[
+    str | None, typer.Option(help="wgs84, gcj02 (Amap, Tencent) or bd09 (Baidu).")
+]
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+class PosterFormat(StrEnum):
+    SVG = "svg"
+    PNG = "png"
+    PDF = "pdf"
+
+
+def main() -> None:
+    """Run the command; what goes wrong is one line on stderr and exit code 1."""
+    try:
+        app()
+    except errors.BadInput as error:
+        for mistake in error.errors:
+            err.print(f"[red]{mistake.field}:[/red] {mistake.detail}", markup=True)
+        sys.exit(1)
+    except errors.NearcodeError as error:
+        err.print(f"[red]{error.detail}[/red]")
+        sys.exit(1)
+    except ValidationError as error:
+        for found in error.errors():
+            name = "NEARCODE_" + "_".join(map(str, found["loc"])).upper()
+            err.print(f"[red]{name}:[/red] {found['msg']}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+@contextlib.contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """The URL of the database: the setting's, or the embedded one, started if it is not running."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    with embedded.start(settings.data_dir) as postgres:
+        yield postgres.url
+
+
+def _settings(**changes: Any) -> Settings:
+    settings = Settings(**changes)
+    logs.configure(settings)
+    return settings
+
+
+def _run(settings: Settings, work: Callable[[db.Connection], Awaitable[T]]) -> T:
+    """Run `work(connection)` on the database, whose schema must be current."""
+
+    async def connected(url: str) -> T:
+        connection = await db.connect(url)
+        try:
+            await db.check_schema(connection)
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    with database(settings) as url:
+        return asyncio.run(connected(url))
+
+
+# ---------------------------------------------------------------- serving
+
+
+@app.command("demo")
+def run_demo(
+    port: int = 8000,
+    host: Annotated[
+        str, typer.Option(help="0.0.0.0 lets phones in the same network try it.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve the sample chain: what `make run` does."""
+    with server.terminable(), server.listen(host, port) as listener:
+        name = demo.network_address() if host in ("0.0.0.0", "::") else None  # noqa: S104
+        plain = Settings(log_format="text", log_level="WARNING")
+        settings = plain
+        if "public_url" not in plain.model_fields_set:
+            settings = plain.model_copy(
+                update={"public_url": f"http://{name or 'localhost'}:{port}"}
+            )
+        logs.configure(settings)
+        err.print("Starting the database ...")
+        with database(settings) as url:
+            told = asyncio.run(_prepare_demo(settings, url))
+            _announce(told, settings)
+            server.serve(settings, url, listener)
+
+
+async def _prepare_demo(settings: Settings, url: str) -> dict[str, Any]:
+    await db.migrate(url)
+    connection = await db.connect(url)
+    try:
+        if await demo.load(connection, settings):
+            err.print("Loaded the sample chain.")
+        told = await demo.card(connection, settings)
+    finally:
+        await connection.close()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    demo.write(settings.data_dir, told)
+    return told
+
+
+def _announce(told: dict[str, Any], settings: Settings) -> None:
+    out.print(demo.terminal_code(told["visitor_url"]), soft_wrap=False, no_wrap=True)
+    table = Table.grid(padding=(0, 2))
+    table.add_row("Visitors", f"[bold]{told['visitor_url']}[/bold]", "scan the code, or open it")
+    table.add_row("HQ", told["hq_url"], told["keys"]["hq"])
+    table.add_row("Managers", told["manager_url"], told["keys"]["manager"])
+    table.add_row("Readers", f"{told['base_url']}/api/v1", told["keys"]["read"])
+    out.print(table)
+    out.print(f"\nThe same stands in {settings.data_dir / 'demo.json'}. Ctrl-C stops it all.")
+
+
+@app.command()
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64)] = 1,
+) -> None:
+    """The service alone. The database must have been migrated."""
+    settings = _settings()
+    with (
+        server.terminable(),
+        server.listen(host, port) as listener,
+        database(settings) as url,
+    ):
+        asyncio.run(_check(url))
+        server.serve(settings, url, listener, workers)
+
+
+async def _check(url: str) -> None:
+    connection = await db.connect(url)
+    try:
+        await db.check_schema(connection)
+    finally:
+        await connection.close()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the current schema."""
+    settings = _settings()
+    with database(settings) as url:
+        done = asyncio.run(db.migrate(url))
+    out.print(f"Migrated: {', '.join(done)}" if done else "The schema is current.")
+
+
+# ---------------------------------------------------------------- imports
+
+
+@import_app.command("stores")
+def import_stores(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    chain: ChainOption = None,
+    datum: DatumOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
+) -> None:
+    """Stores from CSV (UTF-8 or GB18030), XLSX or GeoJSON."""
+    settings = _settings()
+    default = _datum(datum)
+    table = _read_table(file)
+
+    async def work(connection: db.Connection) -> catalog.Imported:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        with _progress() as progress:
+            checking = progress.add_task("Checking", total=len(table))
+            parsed = importing.stores(table, datum=default, done=lambda: progress.advance(checking))
+            writing = progress.add_task("Writing", total=len(parsed.rows))
+            return await catalog.put_stores(
+                connection,
+                chain_id,
+                parsed.rows,
+                rejected=parsed.rejected,
+                dry_run=dry_run,
+                done=lambda rows: progress.advance(writing, rows),
+            )
+
+    _tell_import(_run(settings, work), dry_run=dry_run)
+
+
+@import_app.command("codes")
+def import_codes(
+    source: Annotated[Path, typer.Argument(exists=True, help="A folder, ZIP, CSV or XLSX.")],
+    chain: ChainOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
+) -> None:
+    """Group codes: pictures named by their store's number (SH001.png, SH001-2.jpg), or a table."""
+    settings = _settings()
+
+    async def work(connection: db.Connection) -> catalog.Imported:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        known = Directory()
+        await known.refresh(connection)
+        stores = known.chains[chain_id].stores
+        with _progress() as progress:
+            task = progress.add_task("Reading", total=None)
+            parsed = _codes_in(source, stores, lambda: progress.advance(task))
+        return await catalog.import_codes(
+            connection,
+            chain_id,
+            parsed.rows,
+            datetime.now(UTC),
+            settings,
+            rejected=parsed.rejected,
+            dry_run=dry_run,
+        )
+
+    _tell_import(_run(settings, work), dry_run=dry_run)
+
+
+def _codes_in(source: Path, stores: Any, done: Any) -> importing.Parsed[importing.CodeRow]:
+    if source.is_dir():
+        return pictures.codes(pictures.in_folder(source), stores, done=done)
+    data = source.read_bytes()
+    if pictures.is_archive(data):
+        return pictures.codes(pictures.in_zip(data), stores, done=done)
+    return importing.codes(_read_table(source))
+
+
+def _read_table(file: Path) -> tabular.Table:
+    try:
+        return tabular.read(file.read_bytes(), file.name)
+    except tabular.UnreadableTable as error:
+        raise errors.BadInput.of(str(file), str(error)) from error
+
+
+def _datum(text: str | None) -> datums.Datum | None:
+    try:
+        return datums.parse(text) if text else None
+    except datums.UnknownDatum as error:
+        raise errors.BadInput.of("datum", str(error)) from error
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+    )
+
+
+def _tell_import(done: catalog.Imported, *, dry_run: bool) -> None:
+    if dry_run:
+        out.print("Nothing was changed (--dry-run). It would have been:")
+    out.print(
+        f"created {done.created}, updated {done.updated}, unchanged {done.unchanged}, "
+        f"rejected {len(done.rejected)}"
+    )
+    if done.rejected:
+        table = Table("row", "field", "reason", box=rich.box.SIMPLE)
+        for rejection in done.rejected:
+            table.add_row(str(rejection.row), rejection.field, rejection.detail)
+        out.print(table, soft_wrap=False)
+
+
+# ---------------------------------------------------------------- asking
+
+
+@app.command()
+def route(
+    lon: float,
+    lat: float,
+    datum: DatumOption = None,
+    entry: Annotated[str | None, typer.Option(help="Needed if there are several.")] = None,
+    accuracy_m: Annotated[float | None, typer.Option(min=0, help="Radius in metres.")] = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """The decision for a visitor at LON LAT, explained; no seat is taken."""
+    settings = _settings()
+    try:
+        point = Point(lon, lat)
+    except InvalidPoint as error:
+        raise errors.BadInput.of(error.field, str(error)) from error
+    fix = locate.by_phone(
+        point,
+        datum=_datum(datum) or datums.Datum.WGS84,
+        accuracy_m=accuracy_m or settings.gps_accuracy_m,
+    )
+
+    async def work(connection: db.Connection) -> tuple[Directory, str]:
+        known = Directory()
+        await known.refresh(connection)
+        if entry is not None and entry in known.entries:
+            return known, entry
+        if entry is None and len(known.entries) == 1:
+            return known, next(iter(known.entries))
+        names = ", ".join(sorted(known.entries)) or "none yet"
+        raise errors.BadInput.of("entry", f"name one of: {names}")
+
+    known, name = _run(settings, work)
+    found = known.entries[name]
+    routing = step_route.Route(
+        known, found, journal.rules(settings), datetime.now(UTC), fix
+    ).explain()
+    if as_json:
+        out.print_json(json.dumps(show.public(known, found.chain_id, routing)))
+    else:
+        _tell_routing(known, found.chain_id, routing)
+
+
+def _tell_routing(known: Directory, chain_id: UUID, routing: Routing) -> None:
+    stores = known.chains[chain_id].stores
+
+    def named(store: str | None) -> str:
+        return f"{stores[store].name} ({store})" if store in stores else "the entry's fallback"
+
+    def far(metres: float | None) -> str:
+        return "" if metres is None else f"{metres:,.0f} m"
+
+    place = routing.located
+    if place:
+        where = " ".join(
+            dict.fromkeys(part for part in (place.province, place.city, place.district) if part)
+        )
+        out.print(f"Visitor: {where or 'abroad or at sea'}, within {place.accuracy_m:,.0f} m")
+    table = Table("", "store", "distance", "why", box=rich.box.SIMPLE)
+    hop: Hop
+    for hop in routing.hops:
+        table.add_row("skipped", named(hop.store), far(hop.distance_m), hop.skipped.value)
+    if routing.outcome is Outcome.CODE:
+        table.add_row(
+            "[bold]shown[/bold]",
+            named(routing.store),
+            far(routing.distance_m),
+            routing.reason.value,
+        )
+    for offer in routing.choices:
+        table.add_row("choice", named(offer.store), far(offer.distance_m), routing.reason.value)
+    out.print(table, soft_wrap=False)
+    out.print(f"Outcome: [bold]{routing.outcome}[/bold], {routing.reason}")
+    code = known.codes.get(routing.code_id) if routing.code_id else None
+    if code is not None:
+        out.print(
+            f"Code: {code.code_id}, {code.kind}, {code.members} members and {code.held} held "
+            f"of {code.capacity}"
+        )
+
+
+@app.command("report")
+def run_report(
+    by: report.By = report.By.NONE,
+    since: Annotated[str | None, typer.Option(help="ISO 8601 date or time.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="A date counts whole, a time is excluded.")
+    ] = None,
+    entry: str | None = None,
+    store: str | None = None,
+    city: str | None = None,
+    channel: str | None = None,
+    chain: ChainOption = None,
+    form: Annotated[Format, typer.Option("--format")] = Format.TABLE,
+) -> None:
+    """Scan-to-join conversion."""
+    settings = _settings()
+
+    async def work(connection: db.Connection) -> dict[str, Any]:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        zones = {row["chain_id"]: row["timezone"] for row in await accounts.chains(connection)}
+        zone = ZoneInfo(zones[chain_id])
+        return await report.funnel(
+            connection,
+            chain_id,
+            by=by,
+            since=context.instant(since, "since", zone),
+            until=context.instant(until, "until", zone, end_of_day=True),
+            entry=entry,
+            store=store,
+            city=city,
+            channel=channel,
+        )
+
+    found = _run(settings, work)
+    if form is Format.JSON:
+        out.print_json(json.dumps(found, ensure_ascii=False))
+    elif form is Format.CSV:
+        sys.stdout.write(report.as_csv(found["rows"], report.COLUMNS))
+    else:
+        _tell_funnel(found, by)
+
+
+def _tell_funnel(found: dict[str, Any], by: report.By) -> None:
+    table = Table(by.value, *report.COUNTS, "conversion", "95 %", box=rich.box.SIMPLE)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    rows = [] if by is report.By.NONE else found["rows"]
+    for row in [*rows, found["total"]]:
+        share = "" if row["conversion"] is None else f"{row['conversion']:.1%}"
+        spread = ""
+        if row["conversion"] is not None:
+            spread = f"{row['conversion_low']:.1%} - {row['conversion_high']:.1%}"
+        counts = (f"{row[name]:,}" for name in report.COUNTS)
+        table.add_row(row["key"] or "-", *counts, share, spread)
+    out.print(table, soft_wrap=False)
+
+
+@app.command()
+def poster(
+    entry: str,
+    placement: str | None = None,
+    form: Annotated[PosterFormat | None, typer.Option("--format")] = None,
+    out_file: Annotated[Path | None, typer.Option("--out")] = None,
+    logo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
+    size: Annotated[int, typer.Option(min=100, max=4000, help="Pixels of a PNG's side.")] = 1200,
+) -> None:
+    """The print-ready unified code."""
+    settings = _settings()
+
+    async def work(connection: db.Connection) -> str:
+        known = Directory()
+        await known.refresh(connection)
+        found = known.entries.get(entry)
+        if found is None:
+            raise errors.NotFound(f"There is no entry {entry}")
+        if placement and placement not in found.placements:
+            raise errors.NotFound(f"The entry {entry} has no placement {placement}")
+        return found.name
+
+    name = _run(settings, work)
+    suffix = out_file.suffix.lstrip(".").lower() if out_file else ""
+    if form is None:
+        form = PosterFormat(suffix) if suffix in set(PosterFormat) else PosterFormat.SVG
+    if out_file is None:
+        stem = "-".join(part for part in (entry, placement) if part)
+        out_file = Path(f"{stem}.{form}")
+    url = images.entry_url(settings.public_url, entry, placement)
+    try:
+        picture = images.draw(
+            url, form.value, size=size, logo=logo.read_bytes() if logo else None, name=name
+        )
+    except qr.QrError as error:
+        raise errors.BadInput.of("logo" if logo else "size", str(error)) from error
+    out_file.write_bytes(picture)
+    out.print(f"{out_file}: {url}")
+
+
+# ---------------------------------------------------------------- keys and chains
+
+
+@chain_app.command("create")
+def create_chain(chain: str, name: str | None = None, timezone: str = "Asia/Shanghai") -> None:
+    """A new chain: lower-case letters, digits and dashes."""
+
+    async def work(connection: db.Connection) -> None:
+        await accounts.create_chain(connection, chain, name or chain, timezone)
+
+    _run(_settings(), work)
+    out.print(f"There is a chain {chain}.")
+
+
+@chain_app.command("list")
+def list_chains() -> None:
+    """Every chain."""
+    table = Table("chain", "name", "time zone", box=rich.box.SIMPLE)
+    for row in _run(_settings(), accounts.chains):
+        table.add_row(row["chain"], row["name"], row["timezone"])
+    out.print(table, soft_wrap=False)
+
+
+@key_app.command("create")
+def create_key(
+    role: Annotated[Role, typer.Option()],
+    store: Annotated[list[str] | None, typer.Option(help="Of a manager; again for more.")] = None,
+    name: str | None = None,
+    chain: ChainOption = None,
+) -> None:
+    """A new key. It is printed once and cannot be read again."""
+
+    async def work(connection: db.Connection) -> tuple[UUID, str]:
+        return await accounts.create_key(
+            connection,
+            await accounts.chain_id_of(connection, chain),
+            role,
+            name=name or role.value,
+            stores=frozenset(store or ()),
+        )
+
+    key_id, key = _run(_settings(), work)
+    err.print(f"Key {key_id} ({role}), shown this once:")
+    out.print(key)
+
+
+@key_app.command("list")
+def list_keys(chain: ChainOption = None) -> None:
+    """Every key of a chain, without the key itself."""
+
+    async def work(connection: db.Connection) -> list[Any]:
+        return await accounts.keys(connection, await accounts.chain_id_of(connection, chain))
+
+    table = Table("key", "role", "name", "stores", "created", "revoked", box=rich.box.SIMPLE)
+    for row in _run(_settings(), work):
+        table.add_row(
+            str(row["key_id"]),
+            row["role"],
+            row["name"],
+            ", ".join(row["stores"]),
+            f"{row['created_at']:%Y-%m-%d %H:%M}",
+            f"{row['revoked_at']:%Y-%m-%d %H:%M}" if row["revoked_at"] else "",
+        )
+    out.print(table, soft_wrap=False)
+
+
+@key_app.command("revoke")
+def revoke_key(key_id: UUID, chain: ChainOption = None) -> None:
+    """End a key at once."""
+
+    async def work(connection: db.Connection) -> None:
+        await accounts.revoke_key(connection, await accounts.chain_id_of(connection, chain), key_id)
+
+    _run(_settings(), work)
+    out.print(f"Key {key_id} is revoked.")
+
+
+# ---------------------------------------------------------------- the installation
+
+
+@app.command("doctor")
+def run_doctor() -> None:
+    """Check settings, database, clock, IP database and proxies; say what to mend."""
+    settings = _settings()
+    colours = {
+        doctor.Verdict.OK: "green",
+        doctor.Verdict.WARNING: "yellow",
+        doctor.Verdict.FAILED: "red",
+    }
+
+    async def work(url: str) -> bool:
+        failed = False
+        async for finding in doctor.examine(settings, url):
+            verdict = f"[{colours[finding.verdict]}]{finding.verdict:>7}[/]"
+            out.print(f"{verdict}  {finding.subject}: {finding.detail}")
+            failed |= finding.verdict is doctor.Verdict.FAILED
+        return failed
+
+    with database(settings) as url:
+        failed = asyncio.run(work(url))
+    if failed:
+        sys.exit(1)
+
+
+@app.command("settings")
+def list_settings() -> None:
+    """Every setting with its default, value and meaning."""
+    settings = _settings()
+    table = Table("setting", "value", "default", "meaning", box=rich.box.SIMPLE)
+    for name, field in Settings.model_fields.items():
+        value, default = getattr(settings, name), field.default
+        table.add_row(
+            f"NEARCODE_{name.upper()}",
+            "" if value == default else _plain(value),
+            _plain(default),
+            field.description or "",
+        )
+    out.print(table, soft_wrap=False)
+
+
+def _plain(value: object) -> str:
+    """A setting's value as it is typed; secrets stay hidden."""
+    if value is None or value == ():
+        return "-"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

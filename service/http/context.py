@@ -1,0 +1,164 @@
+"""What handlers share: the worker's parts, who calls, from where, and JSON answers."""
+
+import base64
+import binascii
+import uuid
+from datetime import datetime, timedelta, tzinfo
+from ipaddress import ip_address
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Depends, Request
+from starlette.datastructures import UploadFile
+from starlette.responses import JSONResponse
+
+from service import accounts, errors
+from service.accounts import Caller
+from service.domain import Role
+from service.runtime import Service
+from service.settings import Settings
+
+_CHUNK = 1 << 16
+
+
+class Json(JSONResponse):
+    """JSON by orjson: times as ISO 8601 with offset, UUIDs as text."""
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content, default=str)
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(service_of)]
+
+
+async def caller(request: Request, service: ServiceDep) -> Caller:
+    """Whom the `Authorization: Bearer` key stands for. Raises `errors.NotSignedIn`."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise errors.NotSignedIn("Send `Authorization: Bearer KEY`")
+    async with service.connection() as connection:
+        found = await accounts.caller_of(connection, key.strip())
+    if found is None:
+        raise errors.NotSignedIn("This key is not known, or it was revoked")
+    return found
+
+
+Reader = Annotated[Caller, Depends(caller)]
+
+
+def hq(found: Reader) -> Caller:
+    """Only HQ may go on. Raises `errors.NotAllowed`."""
+    if found.role is not Role.HQ:
+        raise errors.NotAllowed(f"This needs an hq key; yours is a {found.role} key")
+    return found
+
+
+def editor(found: Reader) -> Caller:
+    """HQ, or a manager within their stores. Raises `errors.NotAllowed`."""
+    if found.role is Role.READ:
+        raise errors.NotAllowed("A read key changes nothing")
+    return found
+
+
+Hq = Annotated[Caller, Depends(hq)]
+Editor = Annotated[Caller, Depends(editor)]
+
+
+def address_of(request: Request, settings: Settings) -> str | None:
+    """The client's IP address.
+
+    The right-most X-Forwarded-For entry that is not a trusted proxy, and only when the peer is
+    one: anything else can be forged.
+    """
+    peer = request.client.host if request.client else None
+    if peer is None or not _trusted(peer, settings):
+        return _plain(peer)
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+    for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
+        plain = _plain(hop)
+        if plain is None:
+            return _plain(peer)
+        if not _trusted(plain, settings):
+            return plain
+    return _plain(peer)
+
+
+def _plain(address: str | None) -> str | None:
+    """An address as Python writes it; IPv4 in IPv6 (::ffff:1.2.3.4) as IPv4; None if it is none."""
+    try:
+        found = ip_address((address or "").strip("[]").split("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(found, "ipv4_mapped", None)
+    return str(mapped or found)
+
+
+def _trusted(address: str, settings: Settings) -> bool:
+    plain = _plain(address)
+    if plain is None:
+        return False
+    found = ip_address(plain)
+    return any(found in network for network in settings.trusted_proxies)
+
+
+async def read_upload(upload: UploadFile, field: str, settings: Settings) -> bytes:
+    """The upload's bytes. Raises `errors.TooLarge` beyond the setting, `errors.BadInput` if empty."""
+    limit = int(settings.max_upload_mb * 1_000_000)
+    data = bytearray()
+    while chunk := await upload.read(_CHUNK):
+        data += chunk
+        if limit and len(data) > limit:
+            raise errors.TooLarge(f"{field}: at most {settings.max_upload_mb:g} MB")
+    if not data:
+        raise errors.BadInput.of(field, "the file is empty")
+    return bytes(data)
+
+
+def parse_uuid(text: str, what: str) -> uuid.UUID:
+    """Raises `errors.NotFound`: what is no id, is nobody's id."""
+    try:
+        return uuid.UUID(text)
+    except ValueError as error:
+        raise errors.NotFound(f"There is no such {what}") from error
+
+
+def cursor(after: str | None) -> str | None:
+    """The cursor that leads on after this key: opaque to callers."""
+    if after is None:
+        return None
+    return base64.urlsafe_b64encode(after.encode()).decode().rstrip("=")
+
+
+def after_cursor(text: str | None) -> str | None:
+    """The key behind a cursor. Raises `errors.BadInput`."""
+    if text is None:
+        return None
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise errors.BadInput.of("cursor", "this is not a cursor of ours") from error
+
+
+def instant(
+    text: str | None, field: str, timezone: tzinfo, *, end_of_day: bool = False
+) -> datetime | None:
+    """An ISO 8601 time or date; without an offset it is in the chain's time zone. A date alone is
+    its first moment, or, where it ends something (`end_of_day`), the first of the next day.
+
+    Raises `errors.BadInput`.
+    """
+    if text is None or text == "":
+        return None
+    try:
+        # A "+" that was not escaped in a URL arrives as a space.
+        found = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text)
+    except ValueError as error:
+        raise errors.BadInput.of(field, "must be an ISO 8601 date or time") from error
+    if end_of_day and len(text) == len("2026-01-01"):
+        found += timedelta(days=1)
+    return found if found.tzinfo else found.replace(tzinfo=timezone)

@@ -1,0 +1,1 @@
+"""The visitor's page: templates, words and rendering, without a web framework."""
