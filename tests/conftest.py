@@ -4,22 +4,21 @@ PostgreSQL starts when the first test asks, once for the session, with fsync on 
 database costs a test some 0.15 s, and without fsync not measurably less.
 """
 
-import asyncio
 import itertools
 import os
 import shutil
 import tempfile
 import urllib.parse
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import asyncpg
 import pytest
 
 from service import db, embedded
-
-T = TypeVar("T")
+from service.settings import Settings
+from tests import running
+from tests.running import run
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TEMPLATE = "template_of_tests"
@@ -45,12 +44,6 @@ def chromium() -> str:
     found = find_chromium()
     assert found is not None, "mark the test: @pytest.mark.browser"
     return found
-
-
-def run(coroutine: Coroutine[object, object, T]) -> T:
-    """`asyncio.run`, leaving the event loop that pytest-asyncio has set for the test alone."""
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        return runner.run(coroutine)
 
 
 def with_database(url: str, name: str) -> str:
@@ -102,3 +95,16 @@ async def conn(database_url: str) -> AsyncIterator[db.Connection]:
     connection = await db.connect(database_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """The service's settings: quick to see changes and to free seats."""
+    return Settings(sweep_s=0.1, poll_s=0.2, database_pool=5)
+
+
+@pytest.fixture
+def service(database_url: str, settings: Settings) -> Iterator[running.Running]:
+    """A running service with a database of its own."""
+    with running.running(database_url, settings) as started:
+        yield started

@@ -107,7 +107,7 @@ def _trusted(address: str, settings: Settings) -> bool:
 
 
 async def read_upload(upload: UploadFile, field: str, settings: Settings) -> bytes:
-    """The upload's bytes. Raises `errors.TooLarge` beyond the setting, `errors.BadInput` if empty."""
+    """The upload's bytes. Raises `errors.TooLarge`, and `errors.BadInput` if there are none."""
     limit = int(settings.max_upload_mb * 1_000_000)
     data = bytearray()
     while chunk := await upload.read(_CHUNK):

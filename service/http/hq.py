@@ -250,7 +250,7 @@ async def import_codes(
     file: Annotated[UploadFile, File()],
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Codes from a CSV or XLSX, or from a ZIP of pictures named by store (SH001.png, SH001-2.jpg)."""
+    """Codes from a CSV or XLSX, or a ZIP of pictures named by store (SH001.png, SH001-2.jpg)."""
     data = await context.read_upload(file, "file", service.settings)
     stores = service.directory.chains[caller.chain_id].stores.keys()
     parsed = await asyncio.to_thread(_codes_in, data, file.filename, stores)

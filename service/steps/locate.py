@@ -31,7 +31,7 @@ def by_phone(
         source=source,
         datum=datum,
         province=place.province if place else None,
-        city=place.city if place else None,
+        city=(place.city or place.district) if place else None,
         district=place.district if place else None,
     )
 
@@ -63,7 +63,7 @@ def by_choice(store: Store) -> Fix:
 
 
 async def record(connection: db.Connection, scan: Scan, fix: Fix) -> None:
-    """Keep the fix with its scan, coarsened; and, until they are served, where the visitor stands."""
+    """Keep the fix with its scan, coarsened; and, for a while, where the visitor stands."""
     await _sql.insert_fix(
         connection,
         chain_id=scan.chain_id,
@@ -105,7 +105,7 @@ def standing(visitor: asyncpg.Record) -> Fix | None:
         accuracy_m=visitor["accuracy_m"],
         source=Source(visitor["source"]),
         province=place.province if place else None,
-        city=place.city if place else None,
+        city=(place.city or place.district) if place else None,
         district=place.district if place else None,
     )
 

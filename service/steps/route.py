@@ -31,7 +31,6 @@ from service.domain import (
     StoreStatus,
 )
 
-
 # Reasons that name the store which the visitor meant: its further codes are "the next code".
 _OWN_STORE = (Reason.NEAREST, Reason.IN_AREA, Reason.CHOSEN)
 

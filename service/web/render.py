@@ -23,7 +23,12 @@ from service.web.words import Lang
 View = Literal["locate", "code", "choose", "unserved", "stores", "missing", "unavailable"]
 
 MOST_STORES = 30
-"""Stores in one list: more would be too much to look through, and too large a page."""
+"""Stores in one list: more would be too much to look through."""
+
+# What stores and cities may take of a page, so that it stays under 30 KB in all.
+_LIST_BYTES = 13_000
+_ROW_BYTES = 110  # of a store's row, besides its texts
+_OPTION_BYTES = 9  # of a city's, likewise
 
 _HERE = Path(__file__).parent
 
@@ -90,16 +95,18 @@ def language(accept_language: str | None) -> Lang:
         tag, _, parameters = item.strip().partition(";")
         quality = _quality(parameters)
         name = re.split("[-_]", tag.strip().lower(), maxsplit=1)[0]
-        if quality is not None and name:
+        if quality is not None and re.fullmatch(r"[a-z]{1,8}|\*", name):
             name = "zh" if name in _CHINESE else name
             best[name] = max(best.get(name, 0), quality)
     wanted = {name: quality for name, quality in best.items() if quality > 0}
     chinese, english = wanted.get("zh", 0), wanted.get("en", 0)
     if chinese or english:
         # Of two that are wanted alike, the one named first.
-        first = "zh" if next(name for name in wanted if name in ("zh", "en")) == "zh" else "en"
+        first: Lang = (
+            "zh" if next(name for name in wanted if name in ("zh", "en")) == "zh" else "en"
+        )
         if chinese == english:
-            return "zh" if first == "zh" else "en"
+            return first
         return "zh" if chinese > english else "en"
     nothing_said = not set(wanted) - {"*"}
     return "zh" if nothing_said and best.get("zh") != 0 else "en"
@@ -117,34 +124,47 @@ def _quality(parameters: str) -> float | None:
 # What the templates are given
 
 
-def _render(template: str, page: Page) -> str:
+def _render(name: str, page: Page) -> str:
     say = functools.partial(words.say, page.lang)
     home = f"/q/{quote(page.entry, safe='')}"
     routing = page.routing or {}
     code = routing.get("code") or {}
     located = routing.get("located") or {}
-    return (
-        _templates()
-        .get_template(template)
-        .render(
-            page=page,
-            routing=routing,
-            code=code,
-            source=located.get("source"),
-            place=located.get("city") or located.get("province"),
-            store=routing.get("store") or {},
-            choices=routing.get("choices") or [],
-            nearby=page.nearby[:MOST_STORES],
-            more=page.more or len(page.nearby) > MOST_STORES,
-            most=MOST_STORES,
-            home=f"{home}/s/{page.scan_id}" if page.scan_id else home,
-            kind="contact" if code.get("kind") in _CONTACT_KINDS else "group",
-            valid=_valid(page, code),
-            t=say,
-            distance=functools.partial(_distance, page.lang, located),
-            passed_why=say(f"passed.{page.passed[1]}", name=page.passed[0]) if page.passed else "",
-        )
+    nearby = _fitting(page)
+    template = _templates().get_template(name)
+    return template.render(
+        page=page,
+        routing=routing,
+        code=code,
+        source=located.get("source"),
+        place=located.get("city") or located.get("province"),
+        store=routing.get("store") or {},
+        choices=routing.get("choices") or [],
+        nearby=nearby,
+        more=page.more or len(nearby) < len(page.nearby),
+        home=f"{home}/s/{page.scan_id}" if page.scan_id else home,
+        kind="contact" if code.get("kind") in _CONTACT_KINDS else "group",
+        valid=_valid(page, code),
+        t=say,
+        distance=functools.partial(_distance, page.lang, located),
+        passed_why=say(f"passed.{page.passed[1]}", name=page.passed[0]) if page.passed else "",
     )
+
+
+def _fitting(page: Page) -> Sequence[Mapping[str, Any]]:
+    """The stores that fit on the page with its cities; the first few do in any case."""
+    left = _LIST_BYTES - sum(_bytes(city) + _OPTION_BYTES for city, _ in page.cities)
+    for count, store in enumerate(page.nearby[:MOST_STORES]):
+        left -= _ROW_BYTES + sum(
+            _bytes(store.get(field) or "") for field in ("store", "name", "address")
+        )
+        if left < 0 and count >= 5:
+            return page.nearby[:count]
+    return page.nearby[:MOST_STORES]
+
+
+def _bytes(text: str) -> int:
+    return len(markupsafe.escape(text).encode())
 
 
 def _distance(

@@ -187,8 +187,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "unavailable.title": ("请稍等一下", "One moment, please"),
     "unavailable.note": (
-        "现在人有点多，页面会自动重试，您不用做什么。",
-        "We are a little busy. This page tries again by itself; there is nothing you need to do.",
+        "现在人有点多，页面会自动重试。",
+        "We are a little busy. This page tries again by itself.",
     ),
     "unavailable.retry": ("现在重试", "Try now"),
     # What the page says while it works

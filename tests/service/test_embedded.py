@@ -20,7 +20,7 @@ import asyncpg
 import pytest
 
 from service import embedded, errors
-from tests import conftest
+from tests import running
 
 WAIT_S = 30
 
@@ -70,7 +70,7 @@ def ask(url: str, query: str) -> object:
         finally:
             await connection.close()
 
-    return conftest.run(fetch())
+    return running.run(fetch())
 
 
 def server_pid(data_dir: Path) -> int:

@@ -81,11 +81,17 @@
     });
   }
 
-  const parse = text => new DOMParser().parseFromString(text, 'text/html').querySelector('main');
+  const parse = text => new DOMParser().parseFromString(text, 'text/html');
 
   // Shows the page or the part of it that came. `fresh`: the visitor went there themselves.
   function show(answer, fresh) {
-    const next = parse(answer.text);
+    const page = parse(answer.text);
+    const next = page.querySelector('main');
+    // The service knows this scan no more and has opened another.
+    if (next && page.body.dataset.home && page.body.dataset.home !== home) {
+      location.replace(page.body.dataset.home);
+      return;
+    }
     if (!next || answer.status >= 400 && next.dataset.view !== 'missing') {
       location.assign(home);
       return;
@@ -271,7 +277,7 @@
     const code = main().dataset.code;
     // A complaint that got through, although its answer did not, must not be made of the next code.
     const changed = () => once(home).then(answer => {
-      const next = answer.status < 400 && parse(answer.text);
+      const next = answer.status < 400 && parse(answer.text).querySelector('main');
       return next && next.dataset.code !== code ? answer : null;
     });
     go(form.action, {
