@@ -114,7 +114,15 @@ async def create_key(
 
 async def caller_of(connection: db.Connection, key: str) -> Caller | None:
     """Whom a key stands for; None for a key that is not known or was revoked."""
-    row = await _sql.find_key(connection, key_hash=_hash(key))
+    return _caller(await _sql.find_key(connection, key_hash=_hash(key)))
+
+
+async def caller_by_id(connection: db.Connection, key_id: uuid.UUID) -> Caller | None:
+    """As `caller_of`, for a session, which knows the key's id alone."""
+    return _caller(await _sql.find_key_by_id(connection, key_id=key_id))
+
+
+def _caller(row: asyncpg.Record | None) -> Caller | None:
     if row is None:
         return None
     return Caller(

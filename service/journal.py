@@ -66,7 +66,11 @@ class _Writing:
     scan: Scan
     entry: Entry
     visitor: asyncpg.Record
-    counters: list[hold.Counters]
+    counters: list[hold.Counters] = dataclasses.field(default_factory=list)
+    # The seat that was given up for another. It is freed in a transaction of its own, after this
+    # one: who held both codes' rows at once could block another who moves the other way. Should
+    # the process die in between, the seat's time runs out by itself.
+    given_up: uuid.UUID | None = None
 
 
 def rules(settings: Settings) -> route.Rules:
@@ -245,21 +249,28 @@ class Journal:
     ) -> Routing:
         """Run `work` with the visitor locked. A new routing is kept; None: it stays as it was."""
 
-        async def turn(connection: db.Connection) -> tuple[Routing, list[hold.Counters]]:
+        async def turn(connection: db.Connection) -> tuple[Routing, _Writing]:
             writing = await self._lock(connection, scanned)
             before = await show.current(connection, scanned)
             routing = await work(writing)
             if routing is None:
                 if before is None:
                     raise errors.NotFound("This scan has no routing")
-                return before, writing.counters
+                return before, writing
             if routing != before:
                 await show.record(connection, scanned, routing)
-            return routing, writing.counters
+            return routing, writing
 
-        routing, counters = await self._durably(turn)
-        self._learn(counters)
+        routing, writing = await self._durably(turn)
+        self._learn(writing.counters)
+        if writing.given_up is not None:
+            await self._free(scanned.chain_id, writing.given_up)
         return routing
+
+    async def _free(self, chain_id: uuid.UUID, hold_id: uuid.UUID) -> None:
+        freed = await self._durably(lambda connection: hold.release(connection, chain_id, hold_id))
+        if freed is not None:
+            self._learn([freed])
 
     async def _lock(self, connection: db.Connection, scanned: Scan) -> _Writing:
         visitor = await _sql.lock_visitor(
@@ -269,7 +280,7 @@ class Journal:
             entry=scanned.entry,
         )
         entry = self._directory.entries[scanned.entry]
-        return _Writing(connection, scanned, entry, visitor, [])
+        return _Writing(connection, scanned, entry, visitor)
 
     def _route(
         self,
@@ -324,7 +335,7 @@ class Journal:
             if held is None:
                 hops.append(Hop(step.code.store, step.code.code_id, Skipped.FULL, step.distance_m))
                 continue
-            await self._release_former(writing)
+            writing.given_up = writing.visitor["hold_id"]
             return Routing(
                 scanned.scan_id,
                 Outcome.CODE,
@@ -344,13 +355,6 @@ class Journal:
             options.fix,
             hops=tuple(hops),
         )
-
-    async def _release_former(self, writing: _Writing) -> None:
-        former = writing.visitor["hold_id"]
-        if former is not None:
-            freed = await hold.release(writing.connection, writing.scan.chain_id, former)
-            if freed:
-                writing.counters.append(freed)
 
     async def _seat_again(
         self, writing: _Writing, fix: Fix | None = None, *, only_store: str | None = None
@@ -405,14 +409,8 @@ class Journal:
 
     async def _elsewhere(self, writing: _Writing, shown: Routing) -> route.Route:
         """The route of a visitor whose code does not work: the same place, without that code."""
-        await self._release_former(writing)
+        writing.given_up = writing.visitor["hold_id"]
         await hold.forget_seat(writing.connection, writing.scan)
-        writing.visitor = await _sql.lock_visitor(
-            writing.connection,
-            chain_id=writing.scan.chain_id,
-            visitor_id=writing.scan.visitor_id,
-            entry=writing.scan.entry,
-        )
         fix = locate.standing(writing.visitor)
         chain = self._directory.chains[writing.scan.chain_id]
         store = chain.stores.get(shown.store) if shown.store else None

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from service import accounts, errors
 from service.accounts import Caller
 from service.domain import Role
+from service.http import sessions
 from service.runtime import Service
 from service.settings import Settings
 
@@ -37,8 +38,16 @@ ServiceDep = Annotated[Service, Depends(service_of)]
 
 
 async def caller(request: Request, service: ServiceDep) -> Caller:
-    """Whom the `Authorization: Bearer` key stands for. Raises `errors.NotSignedIn`."""
+    """Whom the `Authorization: Bearer` key stands for; without one, whom the console session does,
+    which only reads: what changes something by a cookie needs a form's token as well.
+
+    Raises `errors.NotSignedIn`.
+    """
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if not scheme and request.method in ("GET", "HEAD"):
+        signed_in = await sessions.caller(request, service)
+        if signed_in is not None:
+            return signed_in
     if scheme.lower() != "bearer" or not key.strip():
         raise errors.NotSignedIn("Send `Authorization: Bearer KEY`")
     async with service.connection() as connection:

@@ -47,10 +47,17 @@ async def take(
     The caller has locked the visitor: nobody else can seat them meanwhile.
     """
     key = {"chain_id": code.chain_id, "code_id": code.code_id}
+    # A grant that fails has locked the code's row all the same, if it had to wait for another.
+    # Two visitors who walk the same full codes in opposite orders would then block each other;
+    # rolled back to here, the lock is gone.
+    attempt = connection.transaction()
+    await attempt.start()
     counters = await _sql.take_seat(connection, **key)
     if counters is None:
+        await attempt.rollback()
         counters = await _sql.counters(connection, **key)
         return None, counters and Counters(code.code_id, counters["members"], counters["held"])
+    await attempt.commit()
     hold_id = uuid7()
     row = await _sql.insert_hold(
         connection,

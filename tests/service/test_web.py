@@ -102,7 +102,7 @@ PAGES: dict[str, render.Page] = {
     **{
         f"code {reason} {passed and passed[1]}": code_page(reason, passed=passed)
         for reason in CODE_REASONS
-        for passed in PASSED
+        for passed in (PASSED if reason in ("next_store", "fallback") else PASSED[:2])
     },
     "code joined": dataclasses.replace(code_page(), joined=True),
     "code by ip": code_page(located=IP),
