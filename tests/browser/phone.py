@@ -62,8 +62,14 @@ class Phone:
     async def code_id(self) -> str:
         return await self.page.locator("main").get_attribute("data-code") or ""
 
-    async def scan_id(self) -> str:
-        return self.page.url.partition("/s/")[2].partition("/")[0]
+    async def picture(self) -> None:
+        """Wait until the code's picture is there."""
+        image = self.page.locator(".code img")
+        for _ in range(100):
+            if await image.evaluate("image => image.complete && image.naturalWidth > 0"):
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError("the code's picture did not arrive")
 
     async def press(self, seconds: float) -> None:
         """Put a finger on the code and hold it there."""

@@ -34,6 +34,7 @@ def take_seats(service: Running, number: int) -> None:
 
 async def reads(phone: Phone, tmp_path: Any) -> str:
     """What a phone that looks at the screen reads from the code."""
+    await phone.picture()
     picture = tmp_path / "code.png"
     await phone.page.locator(".code img").screenshot(path=picture)
     with Image.open(picture) as image:
@@ -424,7 +425,6 @@ async def test_a_picture_that_did_not_arrive_is_asked_for_again(
     await phone.page.route("**/c/*.png*", lose_once)
     await phone.scan()
     await phone.view("code")
-    await phone.page.wait_for_function("document.querySelector('.code img').naturalWidth > 0")
     assert await reads(phone, tmp_path) == running.payload("one")
     phone.errors.clear()
 
