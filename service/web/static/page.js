@@ -160,7 +160,7 @@
     step('finding');
     // First as exact as can be; where that takes too long (indoors, no satellites), by Wi-Fi and
     // masts. A prompt that is left open stops the browser's clock, not ours.
-    setTimeout(() => failed(false), timeout + 500);
+    setTimeout(() => failed(false), timeout + 200);
     geolocation.getCurrentPosition(found, error => {
       if (error.code === 1) {
         failed(true);

@@ -1,0 +1,329 @@
+"""The consoles' pages as HTML: which words, how numbers and times are said, what is drawn.
+
+Takes plain values and gives text. Every page is whole in itself: its style is inlined with the
+page's nonce, there is no script, and nothing is fetched from elsewhere.
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+import markupsafe
+
+from service.domain import Code, CodeStatus
+from service.web import console_words
+from service.web.words import Lang
+
+Here = Literal["hq", "m"]
+"""Whose console: that of HQ or that of managers."""
+
+STAGES = ("scans", "located", "shown", "pressed", "joined")
+
+_NEARLY_FULL = 0.8  # of the capacity, held seats included
+_EXPIRING = timedelta(hours=48)
+
+_HERE = Path(__file__).parent
+
+
+class CodeState(StrEnum):
+    """One plain word for how a code stands; the first that is true, from the top."""
+
+    PAUSED = "paused"
+    EXPIRED = "expired"
+    FULL = "full"
+    EXPIRING = "expiring"  # within 48 hours
+    NEARLY_FULL = "nearly_full"  # 80 % or more
+    SERVING = "serving"
+
+    @property
+    def takes_members(self) -> bool:
+        return self in (CodeState.SERVING, CodeState.NEARLY_FULL, CodeState.EXPIRING)
+
+
+def state_of(code: Code, now: datetime) -> CodeState:
+    if code.status is not CodeStatus.ACTIVE:
+        return CodeState.PAUSED
+    if code.expires_at is not None and code.expires_at <= now:
+        return CodeState.EXPIRED
+    if not code.has_room:
+        return CodeState.FULL
+    if code.expires_at is not None and code.expires_at - now < _EXPIRING:
+        return CodeState.EXPIRING
+    if code.members + code.held >= _NEARLY_FULL * code.capacity:
+        return CodeState.NEARLY_FULL
+    return CodeState.SERVING
+
+
+def seats_left(codes: Sequence[Code], now: datetime) -> int:
+    """How many can still join by these codes as they stand."""
+    return sum(
+        code.capacity - code.members - code.held
+        for code in codes
+        if state_of(code, now).takes_members
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What stands around a page. `who` is the key's name, empty for nobody; `nav` are the consoles
+    that this key may see; `token` goes into every form."""
+
+    lang: Lang
+    nonce: str
+    here: Here
+    now: datetime
+    timezone: tzinfo
+    chain_name: str = ""
+    who: str = ""
+    nav: Sequence[Here] = ()
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What a form has brought about, said where it was sent from.
+
+    `store` is where; `code_id` narrows it to a code; `values` are what was typed into a form that
+    was refused.
+    """
+
+    text: str
+    store: str
+    code_id: str | None = None
+    refused: bool = False
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCard:
+    """A store and its codes in the order in which they are filled; `images` by code id."""
+
+    store: str
+    name: str
+    where: str
+    closed: bool
+    codes: Sequence[Code]
+    images: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoresPage:
+    """`q` is None where there is nothing to search; `single`: one store, out of many;
+    `next_url` leads on, `later` says that this is not the first page."""
+
+    stores: Sequence[StoreCard]
+    mine: bool
+    may_change: bool
+    q: str | None
+    single: bool
+    next_url: str | None
+    later: bool
+    notice: Notice | None
+    max_upload_mb: float
+    default_capacity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the detailed table; `name` is None for what has no key."""
+
+    name: str | None
+    note: str
+    url: str | None
+    figures: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unserved:
+    reason: str
+    city: str | None
+    scans: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DarkStore:
+    """An open store whose codes can't serve; `states` of its codes, each once."""
+
+    name: str
+    city: str | None
+    url: str | None
+    states: Sequence[CodeState]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estate:
+    """The chain's stores and codes as they stand."""
+
+    stores: int
+    open_stores: int
+    serving_stores: int
+    states: Mapping[CodeState, int]
+    seats_left: int
+    dark: Sequence[DarkStore]
+    more_dark: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A code to print: `url` takes `png`, `svg` or `pdf` at `{form}`."""
+
+    name: str
+    url: str
+    note: str = ""
+
+    def form(self, form: str) -> str:
+        return self.url.replace("{form}", form)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryCard:
+    name: str
+    visitor_url: str
+    code: Download
+    placements: Sequence[Download]
+    placement_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A link of a row of links; its text is `key`'s words."""
+
+    key: str
+    url: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """HQ's page. `today` and `month` are the report's totals; `by` is what the rows are."""
+
+    today: Mapping[str, Any]
+    month: Mapping[str, Any]
+    by: str
+    bys: Sequence[Choice]
+    periods: Sequence[Choice]
+    since: datetime
+    rows: Sequence[Row]
+    row_count: int
+    rows_csv: str
+    unserved: Sequence[Unserved]
+    unserved_csv: str
+    estate: Estate
+    entries: Sequence[EntryCard]
+
+
+def sign_in(frame: Frame, trouble: str | None = None) -> str:
+    """`trouble`: `wrong` or `needed`."""
+    return _render("sign_in.html", frame, trouble=trouble)
+
+
+def stores(frame: Frame, page: StoresPage) -> str:
+    return _render("stores.html", frame, page=page)
+
+
+def overview(frame: Frame, page: Overview) -> str:
+    return _render("hq.html", frame, page=page, states=tuple(reversed(CodeState)), stages=STAGES)
+
+
+def problem(frame: Frame, status: int) -> str:
+    known = status if f"problem.{status}" in console_words.KEYS else 422
+    return _render("problem.html", frame, status=known)
+
+
+def anchor(store: str) -> str:
+    """The id of a store's part of the page: store numbers may hold anything."""
+    return f"s-{store.encode().hex()}"
+
+
+# How things are said
+
+
+def number(value: int) -> str:
+    return f"{value:,}"
+
+
+def share(value: float | None) -> str:
+    """`0.4763` as `47.6%`; a dash where there is nothing to divide by."""
+    return "–" if value is None else f"{value * 100:.1f}%"
+
+
+def left(lang: Lang, expires_at: datetime | None, now: datetime) -> str:
+    """How long a code still works: whole days, hours when there are fewer than two days."""
+    say = functools.partial(console_words.say, lang)
+    if expires_at is None:
+        return say("left.none")
+    if expires_at <= now:
+        return say("left.over")
+    hours = math.floor((expires_at - now) / timedelta(hours=1))
+    if hours < 1:
+        return say("left.soon")
+    if hours < 48:
+        text = say("left.hours", n=hours)
+        return text.removesuffix("s") if hours == 1 else text
+    return say("left.days", n=hours // 24)
+
+
+def moment(lang: Lang, at: datetime, timezone: tzinfo) -> str:
+    """A day and a time, in the chain's time zone."""
+    local = at.astimezone(timezone)
+    if lang == "zh":
+        return f"{local.year}年{local.month}月{local.day}日 {local:%H:%M}"
+    return f"{local.day} {local:%b %Y, %H:%M}"
+
+
+def day(lang: Lang, iso: str) -> str:
+    """`2026-07-30` with its weekday."""
+    at = datetime.fromisoformat(iso)
+    if lang == "zh":
+        return f"{at.month}月{at.day}日 周{'一二三四五六日'[at.weekday()]}"
+    return f"{at:%a} {at.day} {at:%b}"
+
+
+def _channel(lang: Lang, channel: str) -> str:
+    key = f"channel.{channel}"
+    return console_words.say(lang, key) if key in console_words.KEYS else channel
+
+
+# The templates
+
+
+def _render(name: str, frame: Frame, **values: Any) -> str:
+    return (
+        _templates()
+        .get_template(name)
+        .render(
+            frame=frame,
+            t=functools.partial(console_words.say, frame.lang),
+            left=functools.partial(left, frame.lang),
+            moment=functools.partial(moment, frame.lang, timezone=frame.timezone),
+            day=functools.partial(day, frame.lang),
+            channel=functools.partial(_channel, frame.lang),
+            **values,
+        )
+    )
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates" / "console"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (_HERE / "static" / "console.css").read_text(encoding="utf-8")
+    environment.globals.update(
+        style=markupsafe.Markup(style),  # noqa: S704 (our own file)
+        anchor=anchor,
+        state_of=state_of,
+        seats_left=seats_left,
+    )
+    environment.filters.update(number=number, share=share)
+    return environment
