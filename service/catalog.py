@@ -48,11 +48,6 @@ async def _bump(connection: db.Connection, chain_id: uuid.UUID) -> int:
 
 # ---------------------------------------------------------------- stores
 
-_STORE_COLUMNS = (
-    "name", "brand", "address", "province", "city", "district", "lon", "lat", "datum",
-    "given_lon", "given_lat", "tags", "service_area", "status",
-)  # fmt: skip
-
 
 async def put_stores(
     connection: db.Connection,
@@ -83,10 +78,12 @@ async def put_stores(
         changed: list[tuple[str, dict[str, Any]]] = []
         for row in rows:
             before = known.get(row.store)
+            if before is not None and before["status"] == StoreStatus.DELETED:
+                before = None  # a number may be given again
             after = _store_values(row, before)
-            if before is None or before["status"] == "deleted":
+            if before is None:
                 created += 1
-            elif all(before[column] == after[column] for column in _STORE_COLUMNS):
+            elif {column: before[column] for column in after} == after:
                 unchanged += 1
                 continue
             else:
@@ -105,8 +102,7 @@ def _store_values(row: StoreRow, before: asyncpg.Record | None) -> dict[str, Any
     def kept(name: str, value: Any, default: Any = None) -> Any:
         if value is not None:
             return value
-        gone = before is None or before["status"] == "deleted"
-        return default if gone else before[name]
+        return default if before is None else before[name]
 
     stated = {level: getattr(row, level) for level in ("province", "city", "district")}
     if before is not None and (before["lon"], before["lat"]) == (row.lon, row.lat):

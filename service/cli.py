@@ -58,7 +58,9 @@ app.add_typer(import_app, name="import")
 app.add_typer(key_app, name="key")
 app.add_typer(chain_app, name="chain")
 
-out = Console(highlight=False, soft_wrap=True)
+# A file or a pipe has no width: lines are then as long as they need to be.
+_WIDTH = None if sys.stdout.isatty() else 250
+out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 T = TypeVar("T")
@@ -175,12 +177,13 @@ async def _prepare_demo(settings: Settings, url: str) -> dict[str, Any]:
 
 def _announce(told: dict[str, Any], settings: Settings) -> None:
     out.print(demo.terminal_code(told["visitor_url"]), soft_wrap=False, no_wrap=True)
-    table = Table.grid(padding=(0, 2))
-    table.add_row("Visitors", f"[bold]{told['visitor_url']}[/bold]", "scan the code, or open it")
-    table.add_row("HQ", told["hq_url"], told["keys"]["hq"])
-    table.add_row("Managers", told["manager_url"], told["keys"]["manager"])
-    table.add_row("Readers", f"{told['base_url']}/api/v1", told["keys"]["read"])
-    out.print(table)
+    for who, url, what in (
+        ("Visitors", told["visitor_url"], "scan the code, or open it"),
+        ("HQ", told["hq_url"], told["keys"]["hq"]),
+        ("Managers", told["manager_url"], told["keys"]["manager"]),
+        ("Readers", f"{told['base_url']}/api/v1", told["keys"]["read"]),
+    ):
+        out.print(f"{who:<9} {url:<35} {what}")
     out.print(f"\nThe same stands in {settings.data_dir / 'demo.json'}. Ctrl-C stops it all.")
 
 

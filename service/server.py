@@ -40,14 +40,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Lets SIGTERM end the process as Ctrl-C does: by an exception that cleans up on its way."""
+    """Lets Ctrl-C and SIGTERM end the block alike, cleanly: by an exception that cleans up on its
+    way out and goes no farther than here."""
 
     def interrupt(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
