@@ -4,6 +4,7 @@ Every function takes a connection and works in one transaction: all of it or not
 the chain's version, by which workers learn that something has changed.
 """
 
+import asyncio
 import json
 import uuid
 from collections.abc import Callable, Sequence
@@ -55,14 +56,15 @@ async def put_stores(
     rows: Sequence[StoreRow],
     *,
     rejected: tuple[Rejected, ...] = (),
+    cleared: frozenset[str] = frozenset(),
     dry_run: bool = False,
     done: Callable[[int], object] = lambda rows: None,
 ) -> Imported:
     """Create the stores that are new and update those that differ.
 
-    What a row leaves out (None) stays as it is. Place names that are not stated, or stated in a
-    short form (上海 for 上海市), come from the polygon that the store stands in. `done` is told how
-    many rows have been dealt with.
+    What a row leaves out (None) stays as it is, but for the columns in `cleared`, which become
+    empty. Place names that are not stated, or stated in a short form (上海 for 上海市), come from
+    the polygon that the store stands in. `done` is told how many rows have been dealt with.
     """
     async with connection.transaction():
         version = 0 if dry_run else await _bump(connection, chain_id)
@@ -76,11 +78,15 @@ async def put_stores(
         }
         created = updated = unchanged = 0
         changed: list[tuple[str, dict[str, Any]]] = []
-        for row in rows:
-            before = known.get(row.store)
-            if before is not None and before["status"] == StoreStatus.DELETED:
-                before = None  # a number may be given again
-            after = _store_values(row, before)
+        for number, row in [*known.items()]:
+            if row["status"] == StoreStatus.DELETED:
+                del known[number]  # a number may be given again
+        # Looking up the places of thousands of stores must not keep visitors waiting.
+        values = await asyncio.to_thread(
+            lambda: [_store_values(row, known.get(row.store), cleared) for row in rows]
+        )
+        for store_row, after in zip(rows, values, strict=True):
+            before = known.get(store_row.store)
             if before is None:
                 created += 1
             elif {column: before[column] for column in after} == after:
@@ -88,7 +94,7 @@ async def put_stores(
                 continue
             else:
                 updated += 1
-            changed.append((row.store, after))
+            changed.append((store_row.store, after))
         done(len(rows) - len(changed))
         for start in range(0, len(changed), _BATCH):
             batch = changed[start : start + _BATCH]
@@ -98,15 +104,17 @@ async def put_stores(
     return Imported(created, updated, unchanged, rejected)
 
 
-def _store_values(row: StoreRow, before: asyncpg.Record | None) -> dict[str, Any]:
+def _store_values(
+    row: StoreRow, before: asyncpg.Record | None, cleared: frozenset[str]
+) -> dict[str, Any]:
     def kept(name: str, value: Any, default: Any = None) -> Any:
         if value is not None:
             return value
-        return default if before is None else before[name]
+        return default if before is None or name in cleared else before[name]
 
     stated = {level: getattr(row, level) for level in ("province", "city", "district")}
     if before is not None and (before["lon"], before["lat"]) == (row.lon, row.lat):
-        stated = {level: before[level] if v is None else v for level, v in stated.items()}
+        stated = {level: kept(level, value) for level, value in stated.items()}
     place = places.default().at(Point(row.lon, row.lat))
     seen: dict[str, str | None] = {}
     if place is not None:

@@ -5,6 +5,7 @@ change of the catalog raises. Seat counts here are hints that keep the walk shor
 alone grants seats. One event loop uses it: the index is not thread-safe.
 """
 
+import asyncio
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from service.domain import (
     Code,
     CodeStatus,
     CountedBy,
+    Counters,
     Entry,
     IpPolicy,
     Placement,
@@ -139,6 +141,7 @@ class Directory:
         self.codes: dict[uuid.UUID, Code] = {}
         self.entries: dict[str, Entry] = {}
         self.loaded = False
+        self._reading = asyncio.Lock()
 
     def chain_of(self, entry: Entry) -> Chain:
         return self.chains[entry.chain_id]
@@ -149,13 +152,14 @@ class Directory:
             if code := self.codes.get(code_id):
                 yield code
 
-    def counted(self, code_id: uuid.UUID, members: int, held: int) -> None:
-        """A code's counters as PostgreSQL has just told them."""
-        code = self.codes.get(code_id)
-        if code is None:
+    def counted(self, told: Counters) -> None:
+        """A code's counters as PostgreSQL has told them; what is older than what is known is
+        let pass."""
+        code = self.codes.get(told.code_id)
+        if code is None or code.revision >= told.revision:
             return
         before = code.has_room
-        code.members, code.held = members, held
+        code.members, code.held, code.revision = told.members, told.held, told.revision
         if code.store is not None and before != code.has_room:
             self.chains[code.chain_id].settle(code.store, datetime.now(UTC))
 
@@ -165,7 +169,11 @@ class Directory:
         A change is seen whole or not at all: everything is read in one snapshot.
         """
         changed = False
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
+        # One after the other: two at once could put the older reading over the newer.
+        async with (
+            self._reading,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
             for row in await db.rows(_sql.versions(connection)):
                 chain = self.chains.get(row["chain_id"])
                 if chain is None:
@@ -190,6 +198,11 @@ class Directory:
             touched.add(row["store"])
         for row in codes:
             code = code_of(row)
+            known_code = self.codes.get(code.code_id)
+            if known_code is not None and known_code.revision > code.revision:
+                # A seat was granted or freed since this was read.
+                code.members, code.held = known_code.members, known_code.held
+                code.revision = known_code.revision
             self.codes[code.code_id] = code
             chain.replace_code(code)
             if code.store is not None:
@@ -249,6 +262,7 @@ def code_of(row: asyncpg.Record) -> Code:
         status=CodeStatus(row["status"]),
         expires_at=row["expires_at"],
         position=row["position"],
+        revision=row["revision"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

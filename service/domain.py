@@ -120,6 +120,16 @@ class Event(StrEnum):
     BROKEN = "broken"
 
 
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """A code's counters after a change; of two, the one with the higher revision is the later."""
+
+    code_id: uuid.UUID
+    members: int
+    held: int
+    revision: int
+
+
 @dataclass(slots=True)
 class Code:
     """A group code as a worker knows it. `members` and `held` are hints: PostgreSQL decides."""
@@ -137,6 +147,7 @@ class Code:
     status: CodeStatus
     expires_at: datetime | None
     position: int
+    revision: int
     created_at: datetime
     updated_at: datetime
 

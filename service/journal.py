@@ -25,6 +25,7 @@ import asyncpg
 from service import db, errors
 from service.directory import Directory
 from service.domain import (
+    Counters,
     Entry,
     Event,
     Evidence,
@@ -66,7 +67,7 @@ class _Writing:
     scan: Scan
     entry: Entry
     visitor: asyncpg.Record
-    counters: list[hold.Counters] = dataclasses.field(default_factory=list)
+    counters: list[Counters] = dataclasses.field(default_factory=list)
     # The seat that was given up for another. It is freed in a transaction of its own, after this
     # one: who held both codes' rows at once could block another who moves the other way. Should
     # the process die in between, the seat's time runs out by itself.
@@ -102,7 +103,7 @@ class Journal:
         """Record a scan. Who was here before gets their code at once; the others are asked where
         they are."""
 
-        async def work(connection: db.Connection) -> tuple[Scan, Routing, list[hold.Counters]]:
+        async def work(connection: db.Connection) -> tuple[Scan, Routing, list[Counters]]:
             opened = await scan.record(connection, entry, placement, client, self._secret)
             writing = await self._lock(connection, opened)
             routing = await self._seat_again(writing)
@@ -183,7 +184,7 @@ class Journal:
                 placement.channel if placement else None,
             )
             if changed:
-                writing.counters.append(hold.Counters(*changed))
+                writing.counters.append(changed)
             return None
 
         return await self._visit(scanned, work)
@@ -438,6 +439,6 @@ class Journal:
                 await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311
         raise errors.Unavailable("Too many visitors at once")
 
-    def _learn(self, counters: list[hold.Counters]) -> None:
-        for code in counters:
-            self._directory.counted(code.code_id, code.members, code.held)
+    def _learn(self, counters: list[Counters]) -> None:
+        for told in counters:
+            self._directory.counted(told)

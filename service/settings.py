@@ -71,7 +71,9 @@ class Settings(BaseSettings):
         1, gt=0, description="seconds between two rounds that free expired seats"
     )
     sticky_days: float = Field(
-        30, ge=0, description="days for which a visitor who comes back is shown the same code first"
+        30,
+        ge=0,
+        description="days in which a visitor who comes back is shown the same code; 0: always",
     )
     default_capacity: int = Field(
         200, ge=1, description="members of a new code for which no capacity is given"

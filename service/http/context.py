@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 import uuid
 from datetime import datetime, timedelta, tzinfo
 from ipaddress import ip_address
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Depends, Request
+from pydantic import AfterValidator, AwareDatetime
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse
 
@@ -54,6 +56,8 @@ async def caller(request: Request, service: ServiceDep) -> Caller:
         found = await accounts.caller_of(connection, key.strip())
     if found is None:
         raise errors.NotSignedIn("This key is not known, or it was revoked")
+    if found.chain_id not in service.directory.chains:
+        await service.refresh()  # a chain that was made a moment ago
     return found
 
 
@@ -97,10 +101,17 @@ def address_of(request: Request, settings: Settings) -> str | None:
     return _plain(peer)
 
 
+# Some proxies add the port: 192.0.2.1:4711, [2001:db8::1]:4711.
+_WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?")
+
+
 def _plain(address: str | None) -> str | None:
     """An address as Python writes it; IPv4 in IPv6 (::ffff:1.2.3.4) as IPv4; None if it is none."""
+    text = (address or "").strip()
+    if found_port := _WITH_PORT.fullmatch(text):
+        text = found_port["v6"] or found_port["v4"] or ""
     try:
-        found = ip_address((address or "").strip("[]").split("%")[0])
+        found = ip_address(text.split("%")[0])
     except ValueError:
         return None
     mapped = getattr(found, "ipv4_mapped", None)
@@ -148,8 +159,21 @@ def after_cursor(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        padded = (text + "=" * (-len(text) % 4)).encode()
+        after = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise errors.BadInput.of("cursor", "this is not a cursor of ours") from error
+    if _UNSTORABLE.search(after):
+        raise errors.BadInput.of("cursor", "this is not a cursor of ours")
+    return after
+
+
+def after_cursor_uuid(text: str | None) -> uuid.UUID | None:
+    """The same where the key is an id."""
+    after = after_cursor(text)
+    try:
+        return uuid.UUID(after) if after is not None else None
+    except ValueError as error:
         raise errors.BadInput.of("cursor", "this is not a cursor of ours") from error
 
 
@@ -161,13 +185,61 @@ def instant(
 
     Raises `errors.BadInput`.
     """
-    if text is None or text == "":
+    text = (text or "").strip()
+    if not text:
         return None
     try:
+        day_alone = ":" not in text and "T" not in text
         # A "+" that was not escaped in a URL arrives as a space.
-        found = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text)
+        found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
     except ValueError as error:
         raise errors.BadInput.of(field, "must be an ISO 8601 date or time") from error
-    if end_of_day and len(text) == len("2026-01-01"):
+    try:
+        in_range(found)
+    except ValueError as error:
+        raise errors.BadInput.of(field, str(error)) from error
+    if end_of_day and day_alone:
         found += timedelta(days=1)
     return found if found.tzinfo else found.replace(tzinfo=timezone)
+
+
+def in_range(moment: datetime) -> datetime:
+    """Raises ValueError for years that are nobody's, and that some clock cannot hold."""
+    if not 2000 <= moment.year < 2200:
+        raise ValueError("the year must be from 2000 to 2199")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(in_range)]
+
+
+# ---------------------------------------------------------------- texts
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _without_nul(text: str) -> str:
+    if _UNSTORABLE.search(text):
+        raise ValueError("holds a character that cannot be kept")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+"""Text that PostgreSQL can keep: all of Unicode but the zero character."""
+
+
+def storable(request: Request) -> None:
+    """Refuses a URL with a text that PostgreSQL cannot keep. Raises `errors.BadInput`."""
+    named = [*request.path_params.items(), *request.query_params.multi_items()]
+    wrong = dict.fromkeys(name for name, text in named if _UNSTORABLE.search(str(text)))
+    if wrong:
+        raise errors.BadInput(
+            *(
+                errors.FieldError(_printable(name), "holds a character that cannot be kept")
+                for name in wrong
+            )
+        )
+
+
+def _printable(name: str) -> str:
+    return name.encode("ascii", "replace").decode().replace("\x00", "?")[:64]

@@ -5,14 +5,16 @@ stores. Outside one's reach: 404.
 """
 
 import asyncio
+import dataclasses
 import zipfile
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import asyncpg
-from fastapi import APIRouter, File, Query, Request, Response, UploadFile
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from geo import datum as datums
 from service import accounts, catalog, errors, importing, pictures, tabular
@@ -26,15 +28,20 @@ from service.domain import (
     Role,
 )
 from service.http import context, images, visitor
-from service.http.context import Editor, Hq, Json, Reader, ServiceDep
+from service.http.context import Editor, Hq, Json, Moment, Reader, ServiceDep, Text
 from service.runtime import Service
 from service.steps import join, report, show
 
-router = APIRouter(prefix="/api/v1", default_response_class=Json, tags=["hq"])
+router = APIRouter(
+    prefix="/api/v1",
+    default_response_class=Json,
+    tags=["hq"],
+    dependencies=[Depends(context.storable)],
+)
 
-_STORE_COLUMNS = (
-    "store", "name", "brand", "address", "province", "city", "district", "lon", "lat", "datum",
-    "tags", "service_area", "status",
+_STORE_NEEDS = ("name", "lon", "lat")
+_STORE_MAY = (
+    "brand", "address", "province", "city", "district", "datum", "tags", "service_area", "status",
 )  # fmt: skip
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -78,29 +85,53 @@ async def get_store(store: str, service: ServiceDep, caller: Reader) -> dict[str
 async def put_store(
     store: str, body: dict[str, Any], service: ServiceDep, caller: Hq, response: Response
 ) -> dict[str, Any]:
-    """Create a store, or change it. What is left out stays as it is."""
-    known = {*_STORE_COLUMNS} - {"store"}
-    unknown = [errors.FieldError(name, "is no field of a store") for name in body.keys() - known]
+    """Create a store, or change it. What is left out stays as it is, null empties it."""
+    unknown = sorted(body.keys() - {*_STORE_NEEDS, *_STORE_MAY})
     if unknown:
-        raise errors.BadInput(*unknown)
+        raise errors.BadInput(
+            *(errors.FieldError(name, "is no field of a store") for name in unknown)
+        )
     async with service.connection() as connection:
         try:
-            before = store_json(await catalog.get_store(connection, caller.chain_id, store))
+            before = await catalog.get_store(connection, caller.chain_id, store.strip())
         except errors.NotFound:
             before = None
-        values = dict(body)
-        if before is not None and not {"lon", "lat", "datum"} & body.keys():
-            values |= {name: before[name] for name in ("lon", "lat", "datum")}
-        if before is not None:
-            values.setdefault("name", before["name"])
-        parsed = importing.stores(tabular.one({**values, "store": store}))
-        if parsed.rejected:
-            raise errors.BadInput(*(errors.FieldError(r.field, r.detail) for r in parsed.rejected))
-        await catalog.put_stores(connection, caller.chain_id, parsed.rows)
-        found = await catalog.get_store(connection, caller.chain_id, store)
+        row = _store_row(store, body, before)
+        cleared = frozenset(name for name in _STORE_MAY if name in body and body[name] is None)
+        await catalog.put_stores(connection, caller.chain_id, [row], cleared=cleared)
+        found = await catalog.get_store(connection, caller.chain_id, row.store)
     await service.refresh()
     response.status_code = 200 if before else 201
     return store_json(found)
+
+
+def _store_row(
+    store: str, body: dict[str, Any], before: asyncpg.Record | None
+) -> importing.StoreRow:
+    """The body as a row of a table; a store that exists lends it name and position.
+
+    Raises `errors.BadInput`.
+    """
+    lent = {} if before is None else {"name": before["name"]}
+    stays = before is not None and not {"lon", "lat", "datum"} & body.keys()
+    if before is not None and stays:
+        lent |= {"lon": before["lon"], "lat": before["lat"]}
+    values = {**lent, **body, "store": store}
+    missing = [name for name in _STORE_NEEDS if name not in values]
+    if missing:
+        raise errors.BadInput(*(errors.FieldError(name, "is needed") for name in missing))
+    parsed = importing.stores(tabular.one(values))
+    if parsed.rejected:
+        raise errors.BadInput(*(errors.FieldError(r.field, r.detail) for r in parsed.rejected))
+    (row,) = parsed.rows
+    if before is None or not stays:
+        return row
+    return dataclasses.replace(
+        row,
+        datum=datums.Datum(before["datum"]),
+        given_lon=before["given_lon"],
+        given_lat=before["given_lat"],
+    )
 
 
 @router.delete("/stores/{store}", status_code=204)
@@ -167,8 +198,8 @@ class CodeBody(BaseModel):
     payload: str = Field(max_length=2000)
     capacity: int | None = None
     members: int | None = None
-    expires_at: AwareDatetime | None = None
-    label: str | None = Field(None, max_length=200)
+    expires_at: Moment | None = None
+    label: Text | None = Field(None, max_length=200)
     counted_by: CountedBy | None = None
 
 
@@ -179,9 +210,9 @@ class CodeChange(BaseModel):
     members: int | None = None
     counted_by: CountedBy | None = None
     status: CodeStatus | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     position: int | None = Field(None, ge=0, le=10_000)
-    label: str | None = Field(None, max_length=200)
+    label: Text | None = Field(None, max_length=200)
 
 
 @router.get("/stores/{store}/codes")
@@ -213,7 +244,12 @@ async def create_code(
     )
     async with service.connection() as connection:
         row = await catalog.create_code(
-            connection, caller.chain_id, new, datetime.now(UTC), service.settings
+            connection,
+            caller.chain_id,
+            new,
+            datetime.now(UTC),
+            service.settings,
+            scope=caller.scope,
         )
     await service.refresh()
     return code_json(row)
@@ -253,7 +289,8 @@ async def import_codes(
     """Codes from a CSV or XLSX, or a ZIP of pictures named by store (SH001.png, SH001-2.jpg)."""
     data = await context.read_upload(file, "file", service.settings)
     stores = service.directory.chains[caller.chain_id].stores.keys()
-    parsed = await asyncio.to_thread(_codes_in, data, file.filename, stores)
+    timezone = _timezone(service, caller)
+    parsed = await asyncio.to_thread(_codes_in, data, file.filename, stores, timezone)
     async with service.connection() as connection:
         done = await catalog.import_codes(
             connection,
@@ -262,7 +299,7 @@ async def import_codes(
             datetime.now(UTC),
             service.settings,
             rejected=parsed.rejected,
-            scope=caller.stores if caller.role is Role.MANAGER else None,
+            scope=caller.scope,
             dry_run=dry_run,
         )
     await service.refresh()
@@ -274,14 +311,14 @@ async def import_codes(
 
 
 def _codes_in(
-    data: bytes, filename: str | None, stores: Any
+    data: bytes, filename: str | None, stores: Collection[str], timezone: ZoneInfo
 ) -> importing.Parsed[importing.CodeRow]:
     if pictures.is_archive(data):
         try:
             return pictures.codes(pictures.in_zip(data), stores)
         except zipfile.BadZipFile as error:
             raise errors.BadInput.of("file", f"the ZIP can't be read: {error}") from error
-    return importing.codes(_table(data, filename))
+    return importing.codes(_table(data, filename), tz=timezone)
 
 
 @router.get("/codes/{code_id}")
@@ -306,6 +343,7 @@ async def change_code(
             context.parse_uuid(code_id, "code"),
             change,
             service.settings,
+            scope=caller.scope,
         )
     await service.refresh()
     return code_json(row)
@@ -327,6 +365,7 @@ async def renew_code(
             payload,
             datetime.now(UTC),
             service.settings,
+            scope=caller.scope,
         )
     await service.refresh()
     return code_json(row)
@@ -349,9 +388,9 @@ class EntryBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     entry: str = Field(pattern=f"^{ENTRY_PATTERN.pattern}$")
-    name: str = Field(min_length=1, max_length=200)
+    name: Text = Field(min_length=1, max_length=200)
     radius_m: float | None = Field(None, gt=0, le=20_100_000, allow_inf_nan=False)
-    brands: list[str] | None = None
+    brands: list[Text] | None = None
     ip_policy: IpPolicy = IpPolicy.CHOOSE
     fallback: str | list[str] | None = None
 
@@ -359,9 +398,9 @@ class EntryBody(BaseModel):
 class EntryChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field("", min_length=1, max_length=200)
+    name: Text = Field("", min_length=1, max_length=200)
     radius_m: float | None = Field(None, gt=0, le=20_100_000, allow_inf_nan=False)
-    brands: list[str] | None = None
+    brands: list[Text] | None = None
     ip_policy: IpPolicy = IpPolicy.CHOOSE
     fallback: str | list[str] | None = None
 
@@ -427,12 +466,12 @@ class PlacementBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     placement: str = Field(pattern=f"^{PLACEMENT_PATTERN.pattern}$")
-    name: str = Field(min_length=1, max_length=200)
-    channel: str = Field(min_length=1, max_length=64)
-    store: str | None = Field(None, max_length=64)
+    name: Text = Field(min_length=1, max_length=200)
+    channel: Text = Field(min_length=1, max_length=64)
+    store: Text | None = Field(None, max_length=64)
     printed: int | None = Field(None, ge=0, le=2_000_000_000)
     cost: float | None = Field(None, ge=0, le=1e11, allow_inf_nan=False)
-    variant: str | None = Field(None, max_length=64)
+    variant: Text | None = Field(None, max_length=64)
 
 
 @router.get("/entries/{entry}/placements")
@@ -549,12 +588,12 @@ async def joins(
     limit: Limit = 100,
 ) -> dict[str, Any]:
     """Joins with their LBS tags, oldest first."""
-    after = context.after_cursor(cursor)
+    after = context.after_cursor_uuid(cursor)
     async with service.connection() as connection:
         rows = await join.exported(
             connection,
             caller.chain_id,
-            after=context.parse_uuid(after, "cursor") if after else None,
+            after=after,
             since=context.instant(since, "since", _timezone(service, caller)),
             stores=caller.scope,
             most=limit + 1,
@@ -585,8 +624,8 @@ class KeyBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     role: Role
-    name: str = Field("", max_length=200)
-    stores: list[str] = []
+    name: Text = Field("", max_length=200)
+    stores: list[Text] = []
 
 
 @router.get("/keys")
@@ -662,6 +701,8 @@ def code_json(row: asyncpg.Record) -> dict[str, Any]:
     """`serving`: whether the next visitor could be shown it."""
     expired = row["expires_at"] is not None and row["expires_at"] <= datetime.now(UTC)
     room = row["members"] + row["held"] < row["capacity"]
+    # Null: a fallback code, which stands behind no store.
+    open_store = row["store_status"] in (None, "open")
     return {
         "code_id": row["code_id"],
         "store": row["store"],
@@ -673,7 +714,7 @@ def code_json(row: asyncpg.Record) -> dict[str, Any]:
         "held": row["held"],
         "counted_by": row["counted_by"],
         "status": row["status"],
-        "serving": row["status"] == "active" and not expired and room,
+        "serving": row["status"] == "active" and not expired and room and open_store,
         "expires_at": row["expires_at"],
         "position": row["position"],
         "image": f"/c/{row['code_id']}.png",

@@ -41,7 +41,8 @@ WHERE chain_id = :chain_id AND store = :store AND status <> 'deleted'
 RETURNING store;
 
 -- name: retire_codes_of(chain_id, store, version)!
-UPDATE codes SET status = 'retired', version = :version, updated_at = now()
+UPDATE codes SET status = 'retired', version = :version, revision = revision + 1,
+    updated_at = now()
 WHERE chain_id = :chain_id AND store = :store AND status <> 'retired';
 
 -- name: codes_by_payload(chain_id, payloads)
@@ -78,7 +79,8 @@ SELECT * FROM codes WHERE chain_id = :chain_id AND code_id = :code_id;
 -- name: update_code(chain_id, code_id, capacity, members, held, counted_by, status, expires_at, position, label, kind, payload, version)^
 UPDATE codes SET capacity = :capacity, members = :members, held = :held,
     counted_by = :counted_by, status = :status, expires_at = :expires_at, position = :position,
-    label = :label, kind = :kind, payload = :payload, version = :version, updated_at = now()
+    label = :label, kind = :kind, payload = :payload, version = :version,
+    revision = revision + 1, updated_at = now()
 WHERE chain_id = :chain_id AND code_id = :code_id
 RETURNING *;
 

@@ -2,14 +2,14 @@
 
 -- name: take_seat(chain_id, code_id)^
 -- One seat, if there is one: the row's lock and this condition are what no race gets past.
-UPDATE codes SET held = held + 1
+UPDATE codes SET held = held + 1, revision = revision + 1
 WHERE chain_id = :chain_id AND code_id = :code_id
   AND status = 'active' AND (expires_at IS NULL OR expires_at > now())
   AND members + held < capacity
-RETURNING members, held, capacity;
+RETURNING code_id, members, held, revision;
 
 -- name: counters(chain_id, code_id)^
-SELECT members, held, capacity, status, expires_at FROM codes
+SELECT code_id, members, held, revision FROM codes
 WHERE chain_id = :chain_id AND code_id = :code_id;
 
 -- name: insert_hold(chain_id, hold_id, scan_id, visitor_id, entry, code_id, store, hold_s)^
@@ -39,10 +39,10 @@ WITH released AS (
     WHERE chain_id = :chain_id AND hold_id = :hold_id AND state = 'held'
     RETURNING code_id
 )
-UPDATE codes SET held = held - 1
+UPDATE codes SET held = held - 1, revision = revision + 1
 FROM released
 WHERE codes.chain_id = :chain_id AND codes.code_id = released.code_id
-RETURNING codes.code_id, codes.members, codes.held;
+RETURNING codes.code_id, codes.members, codes.held, codes.revision;
 
 -- name: expire_due(most)
 -- Frees up to `most` seats whose time is up, in one go; the counters of their codes. Rows that
@@ -65,10 +65,10 @@ WITH due AS (
     ORDER BY codes.chain_id, codes.code_id
     FOR UPDATE OF codes
 )
-UPDATE codes SET held = codes.held - locked.seats
+UPDATE codes SET held = codes.held - locked.seats, revision = codes.revision + 1
 FROM locked
 WHERE codes.chain_id = locked.chain_id AND codes.code_id = locked.code_id
-RETURNING codes.chain_id, codes.code_id, codes.members, codes.held, codes.capacity, locked.seats;
+RETURNING codes.code_id, codes.members, codes.held, codes.revision;
 
 -- name: release_newest(chain_id, code_id, seats)!
 -- Gives back the youngest held seats of a code that has become too small for them.

@@ -19,19 +19,19 @@ WITH joined AS (
     WHERE chain_id = :chain_id AND hold_id = :hold_id AND state = 'held'
     RETURNING code_id
 )
-UPDATE codes SET held = held - 1, members = members + 1
+UPDATE codes SET held = held - 1, members = members + 1, revision = revision + 1
 FROM joined
 WHERE codes.chain_id = :chain_id AND codes.code_id = joined.code_id
-RETURNING codes.code_id, codes.members, codes.held;
+RETURNING codes.code_id, codes.members, codes.held, codes.revision;
 
 -- name: join_late(chain_id, hold_id, code_id)^
 -- The same for a seat that was given up meanwhile, if the code still has room.
 WITH seat AS (
-    UPDATE codes SET members = members + 1
+    UPDATE codes SET members = members + 1, revision = revision + 1
     WHERE chain_id = :chain_id AND code_id = :code_id AND members + held < capacity
       AND EXISTS (SELECT FROM holds WHERE chain_id = :chain_id AND hold_id = :hold_id
                   AND state IN ('expired', 'released'))
-    RETURNING code_id, members, held
+    RETURNING code_id, members, held, revision
 ), joined AS (
     UPDATE holds SET state = 'joined', settled_at = now()
     FROM seat

@@ -11,7 +11,7 @@ from datetime import datetime
 import asyncpg
 
 from service import db
-from service.domain import Code, HoldState, Scan, uuid7
+from service.domain import Code, Counters, HoldState, Scan, uuid7
 
 _sql = db.load("hold")
 
@@ -28,15 +28,6 @@ class Hold:
     @property
     def has_seat(self) -> bool:
         return self.live or self.state is HoldState.JOINED
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """A code's counters after a change."""
-
-    code_id: uuid.UUID
-    members: int
-    held: int
 
 
 async def take(
@@ -56,7 +47,7 @@ async def take(
     if counters is None:
         await attempt.rollback()
         counters = await _sql.counters(connection, **key)
-        return None, counters and Counters(code.code_id, counters["members"], counters["held"])
+        return None, counters and Counters(**counters)
     await attempt.commit()
     hold_id = uuid7()
     row = await _sql.insert_hold(
@@ -79,7 +70,7 @@ async def take(
         code_id=code.code_id,
     )
     hold = Hold(hold_id, scan.scan_id, code.code_id, HoldState.HELD, row["held_until"], live=True)
-    return hold, Counters(code.code_id, counters["members"], counters["held"])
+    return hold, Counters(**counters)
 
 
 async def find(
@@ -105,7 +96,7 @@ async def release(
 ) -> Counters | None:
     """Free a held seat; None if it was not held any more (a member's seat stays)."""
     row = await _sql.release(connection, chain_id=chain_id, hold_id=hold_id)
-    return row and Counters(row["code_id"], row["members"], row["held"])
+    return row and Counters(**row)
 
 
 async def forget_seat(connection: db.Connection, scan: Scan) -> None:
@@ -118,7 +109,7 @@ async def forget_seat(connection: db.Connection, scan: Scan) -> None:
 async def expire(connection: db.Connection, *, most: int = 1000) -> list[Counters]:
     """Free the seats whose time is up, `most` at a time; the counters of their codes."""
     rows: list[asyncpg.Record] = await db.rows(_sql.expire_due(connection, most=most))
-    return [Counters(row["code_id"], row["members"], row["held"]) for row in rows]
+    return [Counters(**row) for row in rows]
 
 
 async def shrink(

@@ -12,6 +12,7 @@ import asyncpg
 from service import db
 from service.domain import (
     Code,
+    Counters,
     Evidence,
     Routing,
     Scan,
@@ -31,10 +32,10 @@ async def witness(
     store: Store | None,
     evidence: Evidence,
     channel: str | None,
-) -> tuple[uuid.UUID, int, int] | None:
+) -> Counters | None:
     """Keep the evidence that the visitor of `shown` joined `code`.
 
-    The code's id, members and held if its counters changed. The same evidence twice is kept once.
+    The code's counters if they changed. The same evidence twice is kept once.
     The caller has locked the visitor.
     """
     counts = evidence.counts_for(code.counted_by)
@@ -88,7 +89,7 @@ async def witness(
         evidence=evidence.value,
         joined_at=datetime.now(UTC),
     )
-    return seat["code_id"], seat["members"], seat["held"]
+    return Counters(**seat)
 
 
 async def exported(

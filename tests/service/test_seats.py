@@ -130,8 +130,8 @@ class _Unguarded:
         self, connection: db.Connection, *, chain_id: uuid.UUID, code_id: uuid.UUID
     ) -> asyncpg.Record:
         return await connection.fetchrow(
-            "UPDATE codes SET held = held + 1 WHERE chain_id = $1 AND code_id = $2"
-            " RETURNING members, held, capacity",
+            "UPDATE codes SET held = held + 1, revision = revision + 1"
+            " WHERE chain_id = $1 AND code_id = $2 RETURNING code_id, members, held, revision",
             chain_id,
             code_id,
         )

@@ -57,6 +57,9 @@ CREATE TABLE codes (
     -- The order in which a store's codes are filled: lowest first.
     position    integer NOT NULL DEFAULT 0,
     version     bigint NOT NULL DEFAULT 0,
+    -- Grows with every update of this row, seats included: of two things that a worker hears about
+    -- the counters, the one with the higher revision is the later.
+    revision    bigint NOT NULL DEFAULT 0,
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (chain_id, code_id),
