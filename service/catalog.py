@@ -7,7 +7,7 @@ the chain's version, by which workers learn that something has changed.
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -244,11 +244,16 @@ def kind_of(payload: str) -> qr.CodeKind:
 
 
 def decode(image: bytes) -> str:
-    """The payload in a picture. Raises `errors.BadInput`. Slow: not for the event loop."""
+    """The payload in a picture of a group's or contact's code. Raises `errors.BadInput`.
+
+    Slow: not for the event loop.
+    """
     try:
-        return qr.decode(image)
+        payload = qr.decode(image)
+        qr.classify(payload)
     except qr.QrError as error:
         raise errors.BadInput.of("image", str(error)) from error
+    return payload
 
 
 def default_expiry(kind: qr.CodeKind, now: datetime, settings: Settings) -> datetime | None:
@@ -258,10 +263,23 @@ def default_expiry(kind: qr.CodeKind, now: datetime, settings: Settings) -> date
     return now + timedelta(days=settings.personal_group_days)
 
 
+def _up_at(store: str | None, scope: Collection[str] | None) -> str:
+    """Where a code is up, as far as one may know who sees the stores of `scope`; None: all."""
+    if scope is not None and store not in scope:
+        return "another place of the chain"
+    return store or "an entry's fallback"
+
+
 async def create_code(
-    connection: db.Connection, chain_id: uuid.UUID, new: NewCode, now: datetime, settings: Settings
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    new: NewCode,
+    now: datetime,
+    settings: Settings,
+    *,
+    scope: Collection[str] | None = None,
 ) -> asyncpg.Record:
-    """Put a code up behind the store's others.
+    """Put a code up behind the store's others. `scope`: the stores that the caller may know of.
 
     Raises `errors.NotFound` (store), `errors.Conflict` (the payload is in use), `errors.BadInput`.
     """
@@ -273,9 +291,9 @@ async def create_code(
             _sql.codes_by_payload(connection, chain_id=chain_id, payloads=[new.payload])
         )
         if used:
-            where = used[0]["store"] or "an entry's fallback"
-            same = "this store" if used[0]["store"] == new.store else where
-            raise errors.Conflict(f"This code is already up at {same}")
+            same = used[0]["store"] == new.store
+            where = "this store" if same else _up_at(used[0]["store"], scope)
+            raise errors.Conflict(f"This code is already up at {where}")
         (code_id,) = await _insert_codes(connection, chain_id, version, [new], now, settings)
         return await get_code(connection, chain_id, code_id)
 
@@ -288,7 +306,7 @@ async def import_codes(
     settings: Settings,
     *,
     rejected: tuple[Rejected, ...] = (),
-    scope: frozenset[str] | None = None,
+    scope: Collection[str] | None = None,
     dry_run: bool = False,
 ) -> Imported:
     """Put up the codes that are not up yet. One that its store already has stays unchanged; one
@@ -339,7 +357,7 @@ async def import_codes(
             elif known[row.payload] == row.store:
                 unchanged += 1
             else:
-                where = known[row.payload] or "an entry's fallback"
+                where = _up_at(known[row.payload], scope)
                 refused.append(Rejected(row.row, "payload", f"this code is up at {where}"))
         if not dry_run:
             await _insert_codes(connection, chain_id, version, new, now, settings)
@@ -425,18 +443,22 @@ async def change_code(
     code_id: uuid.UUID,
     change: dict[str, Any],
     settings: Settings,
+    *,
+    scope: Collection[str] | None = None,
 ) -> asyncpg.Record:
     """Change some of capacity, members, counted_by, status, expires_at, position, label, payload.
 
     A code that becomes too small for the seats held on it gives the youngest of them back. A new
-    payload is another group: its seats start anew. Raises `errors.NotFound`, `errors.BadInput`,
-    `errors.Conflict`.
+    payload is another group: its seats start anew. A retired code stays retired. Raises
+    `errors.NotFound`, `errors.BadInput`, `errors.Conflict`.
     """
     async with connection.transaction():
         version = await _bump(connection, chain_id)
         before = await _sql.lock_code(connection, chain_id=chain_id, code_id=code_id)
         if before is None:
             raise errors.NotFound("There is no such code")
+        if before["status"] == "retired" and change.get("status", "retired") != "retired":
+            raise errors.Conflict("This code is retired: put it up anew")
         after = {
             column: change.get(column, before[column])
             for column in ("capacity", "members", "counted_by", "status", "expires_at",
@@ -451,7 +473,8 @@ async def change_code(
                 _sql.codes_by_payload(connection, chain_id=chain_id, payloads=[after["payload"]])
             )
             if used:
-                raise errors.Conflict(f"This code is already up at {used[0]['store']}")
+                where = _up_at(used[0]["store"], scope)
+                raise errors.Conflict(f"This code is already up at {where}")
         room = max(0, after["capacity"] - after["members"])
         if after["status"] == "retired" or after["payload"] != before["payload"]:
             room = 0
@@ -471,10 +494,12 @@ async def renew_code(
     payload: str,
     now: datetime,
     settings: Settings,
+    *,
+    scope: Collection[str] | None = None,
 ) -> asyncpg.Record:
     """Put a new picture's payload in a code's place: same order and capacity, new expiry.
 
-    Raises as `change_code`.
+    A contact's capacity that a group cannot have becomes a new group's. Raises as `change_code`.
     """
     kind = kind_of(payload)
     before = await get_code(connection, chain_id, code_id)
@@ -486,7 +511,9 @@ async def renew_code(
     }
     if payload != before["payload"]:
         change["members"] = 0
-    return await change_code(connection, chain_id, code_id, change, settings)
+    if kind in qr.GROUPS and before["capacity"] > settings.max_capacity:
+        change["capacity"] = _default_capacity(kind, settings)
+    return await change_code(connection, chain_id, code_id, change, settings, scope=scope)
 
 
 # ---------------------------------------------------------------- entries and placements

@@ -153,21 +153,24 @@ class Journal:
 
         return await self._visit(scanned, work)
 
-    async def tell(self, scanned: Scan, event: Event) -> Routing:
+    async def tell(self, scanned: Scan, event: Event, about: uuid.UUID | None = None) -> Routing:
         """What the visitor's page tells of the code that it shows; the routing after that.
 
-        Raises `errors.Conflict` if the scan has not been shown a code that this could be about.
+        `about` is that code, where the page says it: a complaint that comes twice says nothing of
+        the code that was shown after the first. Raises `errors.Conflict` if the scan has not been shown a code that this could be about.
         """
 
         async def work(writing: _Writing) -> Routing | None:
-            shown = await show.current(writing.connection, scanned)
             if event is Event.DENIED:
                 await scan.complain(writing.connection, scanned, event)
                 return None
+            shown = await show.current(writing.connection, scanned, about)
             code = self._directory.codes.get(shown.code_id) if shown and shown.code_id else None
             if shown is None or code is None:
                 raise errors.Conflict("No code has been shown to this scan")
             if event in _COMPLAINTS:
+                if writing.visitor["code_id"] not in (code.code_id, None):
+                    return None  # they have been shown another since
                 await scan.complain(
                     writing.connection, scanned, event, code_id=code.code_id, store=code.store
                 )

@@ -7,6 +7,7 @@ store apart. A file that can't be used keeps no other out.
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -47,9 +48,14 @@ def in_zip(data: bytes) -> Pictures:
 
 def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[], bytes]:
     def read() -> bytes:
-        # The header may lie about the size: never read more than a picture may have.
-        with archive.open(member) as file:
-            return file.read(qr.PICTURE_MAX_BYTES + 1)
+        if member.flag_bits & 0x1:
+            raise _Refused("file", "it is encrypted; send a ZIP without a password")
+        try:
+            # The header may lie about the size: never read more than a picture may have.
+            with archive.open(member) as file:
+                return file.read(qr.PICTURE_MAX_BYTES + 1)
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
+            raise _Refused("file", "it is damaged in the ZIP") from error
 
     return read
 

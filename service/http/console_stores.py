@@ -177,7 +177,12 @@ async def add_code(request: Request, service: ServiceDep) -> Response:
         new = catalog.NewCode(at.store, payload, catalog.kind_of(payload), capacity)
         async with service.connection() as connection:
             row = await catalog.create_code(
-                connection, caller.chain_id, new, datetime.now(UTC), service.settings
+                connection,
+                caller.chain_id,
+                new,
+                datetime.now(UTC),
+                service.settings,
+                scope=caller.scope,
             )
         return _Outcome(at, "added", row["code_id"])
 
@@ -245,7 +250,14 @@ async def _change_code(
     if at.code_id is None:
         raise errors.NotFound("There is no such code")
     async with service.connection() as connection:
-        await catalog.change_code(connection, caller.chain_id, at.code_id, change, service.settings)
+        await catalog.change_code(
+            connection,
+            caller.chain_id,
+            at.code_id,
+            change,
+            service.settings,
+            scope=caller.scope,
+        )
 
 
 def _place_of(code_id: str) -> Callable[[Any, Caller, FormData], Awaitable[_Place]]:

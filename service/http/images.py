@@ -33,11 +33,17 @@ async def group_code(
         "ETag": etag,
         "Cache-Control": "public, max-age=31536000, immutable" if fresh else "public, max-age=60",
     }
-    if request.headers.get("if-none-match") == etag:
+    if _known(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     draw = qr.svg if form == "svg" else _png
     picture = await asyncio.to_thread(draw, code.payload, error_correction=qr.ErrorCorrection.M)
     return Response(picture, headers=headers, media_type=_MEDIA[form])
+
+
+def _known(if_none_match: str, etag: str) -> bool:
+    """Whether the client has this version (RFC 9110, 13.1.2): proxies that compress mark it weak."""
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return etag in tags or "*" in tags
 
 
 def _png(payload: str, *, error_correction: qr.ErrorCorrection) -> bytes:

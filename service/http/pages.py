@@ -27,6 +27,7 @@ from service.web import render
 
 router = APIRouter(include_in_schema=False)
 
+_NEXT = (Reason.NEXT_STORE, Reason.NEXT_CODE, Reason.FALLBACK)
 _NEARBY = 5
 _LISTED = 30
 
@@ -67,7 +68,7 @@ async def current(entry: str, scan_id: str, request: Request, service: ServiceDe
     except errors.NotFound:
         return RedirectResponse(f"/q/{entry}", 303)
     except errors.Unavailable as error:
-        return _unavailable(request, service, entry, error)
+        return _unavailable(request, service, entry, error, scan_id)
     return _answer(request, _show(request, service, scanned, look))
 
 
@@ -89,7 +90,7 @@ async def stores(
     except errors.NotFound:
         return RedirectResponse(f"/q/{entry}", 303)
     except errors.Unavailable as error:
-        return _unavailable(request, service, entry, error)
+        return _unavailable(request, service, entry, error, scan_id)
     where = _point(lon, lat) or (standing.point if standing else None)
     found = service.directory.entries[scanned.entry]
     listed, more = visitor.pickable(service, found, q=q, city=city, point=where, most=_LISTED)
@@ -144,9 +145,10 @@ async def tell(
     request: Request,
     service: ServiceDep,
     event: Annotated[Event, Form()],
+    code: Annotated[uuid.UUID | None, Form()] = None,
 ) -> Response:
     async def work(scanned: Scan) -> None:
-        await service.journal.tell(scanned, event)
+        await service.journal.tell(scanned, event, code)
 
     return await _post(request, service, entry, scan_id, work)
 
@@ -160,7 +162,7 @@ async def _post(
     except (errors.NotFound, errors.Conflict):
         pass
     except errors.Unavailable as error:
-        return _unavailable(request, service, entry, error)
+        return _unavailable(request, service, entry, error, scan_id)
     return RedirectResponse(f"/q/{entry}/s/{scan_id}", 303)
 
 
@@ -217,8 +219,8 @@ def _show(request: Request, service: Service, scanned: Scan, look: Look) -> rend
     if code is not None:
         public["code"]["image"] = images.image_url(code)
     nearby: list[dict[str, Any]] = []
+    entry = service.directory.entries[scanned.entry]
     if routing.outcome is Outcome.UNSERVED:
-        entry = service.directory.entries[scanned.entry]
         where = look.standing.point if look.standing else None
         nearby, _ = visitor.pickable(service, entry, point=where, most=_NEARBY)
     return dataclasses.replace(
@@ -226,13 +228,15 @@ def _show(request: Request, service: Service, scanned: Scan, look: Look) -> rend
         routing=public,
         passed=_passed(service, scanned, routing),
         nearby=nearby,
+        cities=[] if routing.outcome is Outcome.CODE else visitor.cities(service, entry),
         joined=look.joined,
     )
 
 
 def _passed(service: Service, scanned: Scan, routing: Routing) -> tuple[str, str] | None:
-    """The nearer store that could not serve, and why: what "the next one" is said about."""
-    if not routing.hops or routing.reason not in (Reason.NEXT_STORE, Reason.FALLBACK):
+    """The store or code before it that could not serve, and why: what "the next one" is said
+    about."""
+    if not routing.hops or routing.reason not in _NEXT:
         return None
     hop = routing.hops[0]
     store = service.directory.chains[scanned.chain_id].stores.get(hop.store or "")
@@ -254,9 +258,13 @@ def _answer(request: Request, page: render.Page) -> Response:
 
 
 def _unavailable(
-    request: Request, service: Service, entry: str, error: errors.Unavailable
+    request: Request,
+    service: Service,
+    entry: str,
+    error: errors.Unavailable,
+    scan_id: str | None = None,
 ) -> Response:
-    page = _page(request, service, entry, view="unavailable")
+    page = _page(request, service, entry, view="unavailable", scan_id=scan_id)
     response = _html(render.visitor(page), nonce=page.nonce, status=503)
     response.headers["Retry-After"] = str(error.retry_after_s)
     return response

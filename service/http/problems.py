@@ -1,8 +1,10 @@
 """Errors as `application/problem+json` (RFC 9457)."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
+import asyncpg
 import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -22,12 +24,22 @@ def problem(
     fields: tuple[errors.FieldError, ...] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status}
-    if detail:
-        body["detail"] = detail
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": _sendable(detail or title),
+    }
     if fields:
-        body["errors"] = [{"field": e.field, "detail": e.detail} for e in fields]
+        body["errors"] = [
+            {"field": _sendable(e.field), "detail": _sendable(e.detail)} for e in fields
+        ]
     return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
+
+
+def _sendable(text: str) -> str:
+    """Half of a character, which JSON's escapes let in, as a question mark: no UTF-8 has it."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def install(app: FastAPI) -> None:
@@ -35,6 +47,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.NearcodeError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(asyncpg.DataError, _unstorable)
+    app.add_exception_handler(asyncpg.DeadlockDetectedError, _crossed)
     app.add_exception_handler(Exception, _unknown)
 
 
@@ -51,7 +65,10 @@ async def _known(_: Request, error: Exception) -> Response:
 
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    fields = tuple(errors.FieldError(_where(e["loc"]), e["msg"]) for e in error.errors())
+    fields = tuple(
+        errors.FieldError("body" if e["type"] == "json_invalid" else _where(e["loc"]), e["msg"])
+        for e in error.errors()
+    )
     detail = "; ".join(f"{e.field}: {e.detail}" for e in fields)
     return problem(422, errors.BadInput.title, detail, fields=fields)
 
@@ -62,9 +79,26 @@ def _where(location: tuple[str | int, ...]) -> str:
     return ".".join(parts) or "body"
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail), headers=error.headers)
+    title = HTTPStatus(error.status_code).phrase
+    detail = str(error.detail)
+    if detail == title and error.status_code in (404, 405):
+        detail = f"There is no {request.method} {request.url.path}"
+    return problem(error.status_code, title, detail, headers=error.headers)
+
+
+async def _unstorable(_: Request, error: Exception) -> Response:
+    """A value that slipped past the checks, and that PostgreSQL has refused: nothing was changed."""
+    log.warning("a value could not be kept", error=str(error))
+    field = errors.FieldError("body", "holds a value that cannot be kept")
+    return problem(422, errors.BadInput.title, f"{field.field}: {field.detail}", fields=(field,))
+
+
+async def _crossed(_: Request, error: Exception) -> Response:
+    """PostgreSQL has undone this of two changes that each waited for the other."""
+    again = errors.Unavailable("Somebody else changed the same just now: try again")
+    return await _known(_, again)
 
 
 async def _unknown(_: Request, error: Exception) -> Response:

@@ -48,7 +48,10 @@ class StoreBody(BaseModel):
 
 
 class EventBody(BaseModel):
+    """`code_id`: the code that it is about; else it is the one that the scan shows now."""
+
     event: Event
+    code_id: uuid.UUID | None = None
 
 
 @router.post("/scans", status_code=201)
@@ -107,7 +110,7 @@ async def choose(scan_id: str, body: StoreBody, service: ServiceDep) -> dict[str
 async def tell(scan_id: str, body: EventBody, service: ServiceDep) -> dict[str, Any]:
     """What the visitor did, or says of the code; the current Routing."""
     scanned = await find_scan(service, scan_id)
-    return public(service, scanned, await service.journal.tell(scanned, body.event))
+    return public(service, scanned, await service.journal.tell(scanned, body.event, body.code_id))
 
 
 @router.get("/entries/{entry}/stores")

@@ -69,12 +69,16 @@ FROM unnest(:code_ids::uuid[], :stores::text[], :kinds::text[], :payloads::text[
 SELECT * FROM codes WHERE chain_id = :chain_id AND code_id = :code_id FOR UPDATE;
 
 -- name: codes_of_store(chain_id, store)
-SELECT * FROM codes
+SELECT codes.*, (SELECT stores.status FROM stores WHERE stores.chain_id = codes.chain_id
+                 AND stores.store = codes.store) AS store_status
+FROM codes
 WHERE chain_id = :chain_id AND store = :store AND status <> 'retired'
 ORDER BY position, code_id;
 
 -- name: get_code(chain_id, code_id)^
-SELECT * FROM codes WHERE chain_id = :chain_id AND code_id = :code_id;
+SELECT codes.*, (SELECT stores.status FROM stores WHERE stores.chain_id = codes.chain_id
+                 AND stores.store = codes.store) AS store_status
+FROM codes WHERE chain_id = :chain_id AND code_id = :code_id;
 
 -- name: update_code(chain_id, code_id, capacity, members, held, counted_by, status, expires_at, position, label, kind, payload, version)^
 UPDATE codes SET capacity = :capacity, members = :members, held = :held,
@@ -82,7 +86,8 @@ UPDATE codes SET capacity = :capacity, members = :members, held = :held,
     label = :label, kind = :kind, payload = :payload, version = :version,
     revision = revision + 1, updated_at = now()
 WHERE chain_id = :chain_id AND code_id = :code_id
-RETURNING *;
+RETURNING codes.*, (SELECT stores.status FROM stores WHERE stores.chain_id = codes.chain_id
+                    AND stores.store = codes.store) AS store_status;
 
 -- name: insert_entry(chain_id, entry, name, radius_m, brands, ip_policy, fallback, version)$
 -- Nothing if the entry's name is taken, by any chain.

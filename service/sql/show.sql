@@ -8,6 +8,9 @@ VALUES (:chain_id, :routing_id, :scan_id, :outcome, :reason, :source, :accuracy_
         :city, :district, :store, :distance_m, :code_id, :hold_id, :held_until, :hops,
         :choices, :routed_at);
 
--- name: current_routing(chain_id, scan_id)^
-SELECT * FROM routings WHERE chain_id = :chain_id AND scan_id = :scan_id
+-- name: current_routing(chain_id, scan_id, code_id)^
+-- The latest; with `code_id` the latest that showed this code.
+SELECT * FROM routings
+WHERE chain_id = :chain_id AND scan_id = :scan_id
+  AND (:code_id::uuid IS NULL OR code_id = :code_id)
 ORDER BY routing_id DESC LIMIT 1;

@@ -51,9 +51,14 @@ async def record(connection: db.Connection, scan: Scan, routing: Routing) -> Non
     )
 
 
-async def current(connection: db.Connection, scan: Scan) -> Routing | None:
-    """The scan's latest decision. The position itself is not kept."""
-    row = await _sql.current_routing(connection, chain_id=scan.chain_id, scan_id=scan.scan_id)
+async def current(
+    connection: db.Connection, scan: Scan, code_id: uuid.UUID | None = None
+) -> Routing | None:
+    """The scan's latest decision, or the latest that showed this code. The position itself is not
+    kept."""
+    row = await _sql.current_routing(
+        connection, chain_id=scan.chain_id, scan_id=scan.scan_id, code_id=code_id
+    )
     return None if row is None else _routing(row)
 
 

@@ -80,9 +80,7 @@ async def _make(database_url: str, name: str, timezone: str) -> dict[str, str]:
         chain_id = await accounts.create_chain(connection, name, name, timezone)
         for store, (lon, lat) in {"S1": S1, "S2": S2}.items():
             row = {"store": store, "name": f"{store}店", "lon": lon, "lat": lat}
-            await catalog.put_stores(
-                connection, chain_id, importing.stores(tabular.one(row)).rows
-            )
+            await catalog.put_stores(connection, chain_id, importing.stores(tabular.one(row)).rows)
         keys = {}
         for role in Role:
             stores = frozenset(running.MANAGED) if role is Role.MANAGER else frozenset()

@@ -181,9 +181,12 @@ def test_a_deleted_store_is_gone_and_what_happened_there_stays_in_the_report(cha
     rows = chain.get("/api/v1/reports/funnel", by="store")["rows"]
     assert [(row["key"], row["joined"]) for row in rows] == [("S1", 1), (None, 0)]
     # The number may be given to a new store.
-    assert chain.hq.put(
-        "/api/v1/stores/S1", json={"name": "新店", "lon": 121.47, "lat": 31.23}
-    ).status_code == 201
+    assert (
+        chain.hq.put(
+            "/api/v1/stores/S1", json={"name": "新店", "lon": 121.47, "lat": 31.23}
+        ).status_code
+        == 201
+    )
     assert chain.get("/api/v1/stores/S1")["name"] == "新店"
     assert chain.get("/api/v1/stores/S1/codes")["codes"] == []
 
@@ -328,9 +331,7 @@ def test_the_tables_datum_is_what_the_request_says_unless_a_row_says_its_own(cha
     there = datums.from_wgs84(Point(*chains.S1), datums.Datum.GCJ02)
     lon, lat = chains.S1
     data = (
-        "store,name,lon,lat,datum\n"
-        f"A,a,{there.lon},{there.lat},\n"
-        f"B,b,{lon},{lat},wgs84\n"
+        f"store,name,lon,lat,datum\nA,a,{there.lon},{there.lat},\nB,b,{lon},{lat},wgs84\n"
     ).encode()
     assert counts(imported(chain, data, datum="GCJ-02")) == (2, 0, 0, 0)
     for number in "AB":
@@ -350,9 +351,7 @@ def test_the_tables_datum_is_what_the_request_says_unless_a_row_says_its_own(cha
         (b"a,b\n1,2\n", "store"),
     ],
 )
-def test_what_is_no_table_is_refused_with_the_reason(
-    chain: Chain, data: bytes, field: str
-) -> None:
+def test_what_is_no_table_is_refused_with_the_reason(chain: Chain, data: bytes, field: str) -> None:
     answer = sent(chain, data)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == field

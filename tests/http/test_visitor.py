@@ -108,6 +108,24 @@ def test_a_code_that_does_not_work_is_replaced_at_once(stores: Running, event: s
     assert stores.locate(stores.scan("b"), *HERE)["store"]["store"] == "S1"
 
 
+def test_a_complaint_that_comes_twice_says_nothing_of_the_next_code(stores: Running) -> None:
+    scan_id = stores.scan("a")
+    first = stores.locate(scan_id, *HERE)
+    said = {"event": "full", "code_id": first["code"]["code_id"]}
+    path = f"/api/v1/scans/{scan_id}/events"
+    answers = [running.answered(stores.visitor.post(path, json=said)) for _ in range(2)]
+    assert [answer["store"]["store"] for answer in answers] == ["S2", "S2"]
+
+
+def test_a_press_on_the_code_before_counts_for_that_code(stores: Running) -> None:
+    scan_id = stores.scan("a")
+    first = stores.locate(scan_id, *HERE)["code"]["code_id"]
+    second = stores.tell(scan_id, "broken")["code"]["code_id"]
+    path = f"/api/v1/scans/{scan_id}/events"
+    running.answered(stores.visitor.post(path, json={"event": "pressed", "code_id": first}))
+    assert (stores.code(first)["members"], stores.code(second)["members"]) == (1, 0)
+
+
 def test_a_press_joins_where_nothing_else_tells(stores: Running) -> None:
     scan_id = stores.scan("a")
     code_id = stores.locate(scan_id, *HERE)["code"]["code_id"]

@@ -191,7 +191,7 @@
     const code = main().dataset.code;
     if (told[code]) return;
     told[code] = true;
-    const sending = Object.assign({ keepalive: true }, json({ event: 'pressed' }));
+    const sending = Object.assign({ keepalive: true }, json({ event: 'pressed', code_id: code }));
     const attempt = tries => once(api + '/events', sending).catch(() => {
       if (tries > 4) told[code] = false;
       else return wait(1000 * Math.pow(2, tries)).then(() => main().dataset.code === code && attempt(tries + 1));
