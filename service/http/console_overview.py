@@ -21,7 +21,7 @@ from service.web import console
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-_ROWS = 50
+_ROWS = 20
 _DARK = 12
 _PLACEMENTS = 50
 _DAYS = 30
@@ -84,7 +84,7 @@ async def _overview(
         rows,
         key=lambda row: row["key"] or "" if by is report.By.DAY else row["scans"],
         reverse=True,
-    )[:_ROWS]
+    )[: _DAYS if by is report.By.DAY else _ROWS]
     report_query = {"since": period}
     return console.Overview(
         today=of_today["total"],

@@ -41,7 +41,7 @@ async def group_code(
 
 
 def _known(if_none_match: str, etag: str) -> bool:
-    """Whether the client has this version (RFC 9110, 13.1.2): proxies that compress mark it weak."""
+    """Whether the client has this version (RFC 9110, 13.1.2): proxies may call it weak."""
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return etag in tags or "*" in tags
 

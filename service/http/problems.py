@@ -89,16 +89,16 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _unstorable(_: Request, error: Exception) -> Response:
-    """A value that slipped past the checks, and that PostgreSQL has refused: nothing was changed."""
+    """A value that slipped past the checks, and that PostgreSQL refused: nothing was changed."""
     log.warning("a value could not be kept", error=str(error))
     field = errors.FieldError("body", "holds a value that cannot be kept")
     return problem(422, errors.BadInput.title, f"{field.field}: {field.detail}", fields=(field,))
 
 
-async def _crossed(_: Request, error: Exception) -> Response:
+async def _crossed(request: Request, _: Exception) -> Response:
     """PostgreSQL has undone this of two changes that each waited for the other."""
     again = errors.Unavailable("Somebody else changed the same just now: try again")
-    return await _known(_, again)
+    return await _known(request, again)
 
 
 async def _unknown(_: Request, error: Exception) -> Response:

@@ -241,11 +241,12 @@ _WORDS: dict[str, tuple[str, str]] = {
     "funnel.share": ("占扫码", "Of scans"),
     "conversion": ("转化率", "Conversion"),
     "conversion.interval": ("95% 区间 {low} – {high}", "95 % interval {low} – {high}"),
+    "conversion.range": ("95% 区间", "95 % interval"),
     "conversion.none": ("还没有扫码", "no scans yet"),
     "conversion.note": (
-        "转化率 = 入群 ÷ 扫码，不含爬虫。括号里是 95% 置信区间：扫码越少，区间越宽。",
-        "Conversion = joined / scanned, bots left out. The range is the 95 % interval: the fewer "
-        "scans, the wider.",
+        "转化率 = 入群 ÷ 扫码，不含爬虫。95% 区间：扫码越少，区间越宽。",
+        "Conversion = joined / scanned, bots left out. The fewer scans, the wider its 95 % "
+        "interval.",
     ),
     "by.title": ("明细", "In detail"),
     "by.city": ("按城市", "By city"),
@@ -259,7 +260,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "key.placement": ("投放", "Placement"),
     "key.day": ("日期", "Day"),
     "none.city": ("城市未知", "Unknown city"),
-    "none.store": ("还没有到门店", "No store yet"),
+    "none.store": ("没有分到门店", "Led to no store"),
     "none.placement": ("没有标明投放", "No placement named"),
     "none.day": ("日期未知", "Unknown day"),
     "rows.cut": (

@@ -1,5 +1,6 @@
 """Stores: one by one, in lists, and as tables in every form that HQ has them in."""
 
+import concurrent.futures
 import csv
 import io
 import json
@@ -391,9 +392,15 @@ def test_thirty_thousand_stores_come_in_one_go_and_visitors_are_served_meanwhile
         f"T{n:05},店{n},{100 + n % 200 * 0.1:.4f},{25 + n // 200 * 0.1:.4f}" for n in range(30_000)
     ]
     data = "\n".join(lines).encode()
-    assert counts(imported(chain, data)) == (30_000, 0, 0, 0)
-    started = time.monotonic()
-    assert counts(imported(chain, data)) == (0, 0, 30_000, 0)
-    assert time.monotonic() - started < 15
+    waits_s: list[float] = []
+    with concurrent.futures.ThreadPoolExecutor(1) as hq:
+        done = hq.submit(imported, chain, data)
+        while not done.done():
+            started = time.monotonic()
+            chain.scan("a")
+            waits_s.append(time.monotonic() - started)
+            time.sleep(0.02)
+    assert counts(done.result()) == (30_000, 0, 0, 0)
+    assert max(waits_s) < 2
     page = chain.get("/api/v1/stores", q="T29999")
     assert [store["store"] for store in page["stores"]] == ["T29999"]
