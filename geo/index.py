@@ -24,18 +24,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import rtree.index
-from numpy.typing import NDArray
 
-from geo import distance
+from geo import distance, tree
 from geo.point import Point
 
 # Coordinates of some 6.4e6 m in doubles are right to about 1e-9 m, chords to a few times that.
 _ROUNDING_M = 1e-6
 # Beyond this chord the farthest-out point of the ellipsoid has the smallest angle: sqrt(a^2 - b^2).
 _FAR_CHORD_M = 530_000.0
-# Small nodes make single nearest-neighbour queries fast; measured on 1e3 to 1e6 stores.
-_LEAF, _BRANCH = 20, 20
+# A walk mostly ends at its first store, which is settled by the chord of the second.
+_FIRST_ASK = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class StoreIndex:
         self._xs, self._ys, self._zs = (array("d", axis.tobytes()) for axis in xyz.T)
         self._free: list[int] = []
         self._edits = 0
-        self._tree = _tree(xyz)
+        self._tree = tree.Tree(xyz)
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -101,15 +99,14 @@ class StoreIndex:
             self._zs.append(z)
         self._slots[key] = slot
         self._edits += 1
-        self._tree.insert(slot, (x, y, z, x, y, z))
+        self._tree.add(slot, (x, y, z))
 
     def discard(self, key: str) -> None:
         """Takes a store out; nothing happens if it is not in."""
         slot = self._slots.pop(key, None)
         if slot is None:
             return
-        x, y, z = self._xs[slot], self._ys[slot], self._zs[slot]
-        self._tree.delete(slot, (x, y, z, x, y, z))
+        self._tree.remove(slot, (self._xs[slot], self._ys[slot], self._zs[slot]))
         self._keys[slot] = ""
         self._free.append(slot)
         self._edits += 1
@@ -124,7 +121,7 @@ class StoreIndex:
         The index may be edited while a walk is under way: it goes on behind the store that it gave
         last, in the index as it then is.
         """
-        return self._walk(point, 4, within_m)
+        return self._walk(point, _FIRST_ASK, within_m)
 
     def _walk(self, point: Point, ask: int, within_m: float | None) -> Iterator[Near]:
         limit_mm = math.inf if within_m is None else round(within_m * 1000)
@@ -146,10 +143,12 @@ class StoreIndex:
         if not self._slots:
             return
         centre = distance.ecef(point)
+        # half a millimetre for the rounding to whole ones, and some
+        limit_m = limit_mm / 1000 + 0.001
         waiting: list[tuple[int, str, float]] = []  # a heap: distance known, turn not yet come
         settled: set[int] = set()
         while True:
-            chords = self._chords(centre, ask)
+            chords = self._chords(centre, ask, limit_m)
             for chord_m, slot in chords:
                 if slot in settled:
                     continue
@@ -162,7 +161,7 @@ class StoreIndex:
                 near = self._measured(point, slot)
                 if near[:2] > behind and near[0] <= limit_mm:
                     heapq.heappush(waiting, near)
-            if len(settled) >= len(self._slots):
+            if len(chords) < ask:  # no other has a chord within the limit, nor a way
                 break
             least_mm = _least_mm(centre, chords[-1][0])
             while waiting and waiting[0][0] < least_mm:
@@ -173,14 +172,15 @@ class StoreIndex:
         while waiting:
             yield heapq.heappop(waiting)
 
-    def _chords(self, centre: tuple[float, float, float], ask: int) -> list[tuple[float, int]]:
-        """The `ask` shortest chords (more where they tie) as (metres, slot), in order."""
-        x, y, z = centre
-        xs, ys, zs = self._xs, self._ys, self._zs
-        ask = min(ask, len(self._slots))
+    def _chords(self, centre: tree.Place, ask: int, limit_m: float) -> list[tuple[float, int]]:
+        """The `ask` shortest chords (more where they tie) as (metres, slot), in order; fewer only
+        if there are no more up to `limit_m`."""
+        xs, ys, zs, dist = self._xs, self._ys, self._zs, math.dist
         return sorted(
-            (math.dist(centre, (xs[slot], ys[slot], zs[slot])), slot)
-            for slot in self._tree.nearest((x, y, z, x, y, z), ask)
+            [
+                (dist(centre, (xs[slot], ys[slot], zs[slot])), slot)
+                for slot in self._tree.nearest(centre, ask, limit_m)
+            ]
         )
 
     def _measured(self, point: Point, slot: int) -> tuple[int, str, float]:
@@ -188,7 +188,7 @@ class StoreIndex:
         return round(metres * 1000), self._keys[slot], metres
 
 
-def _least_mm(centre: tuple[float, float, float], chord_m: float) -> int:
+def _least_mm(centre: tree.Place, chord_m: float) -> int:
     """What a store is away at least if its chord is `chord_m` or longer; see the module."""
     least_m = chord_m
     if chord_m > _FAR_CHORD_M:
@@ -197,11 +197,3 @@ def _least_mm(centre: tuple[float, float, float], chord_m: float) -> int:
         angle = math.acos(max(-1.0, min(1.0, cosine)))
         least_m = max(chord_m, distance.POLAR_RADIUS_M * angle)
     return round((least_m - _ROUNDING_M) * 1000)
-
-
-def _tree(xyz: NDArray[np.float64]) -> rtree.index.Index:
-    settings = rtree.index.Property(dimension=3, leaf_capacity=_LEAF, index_capacity=_BRANCH)
-    if len(xyz) == 0:
-        return rtree.index.Index(properties=settings)
-    ids = np.arange(len(xyz), dtype=np.int64)
-    return rtree.index.Index((ids, xyz, xyz), properties=settings)

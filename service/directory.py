@@ -7,14 +7,14 @@ alone grants seats. One event loop uses it: the index is not thread-safe.
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeAlias, TypeVar
 
 import asyncpg
-import shapely
 
-from geo import area, index
+from geo import area, areas, index
 from geo.datum import Datum
 from geo.point import Point
 from service import db
@@ -31,6 +31,18 @@ from service.domain import (
 )
 
 _sql = db.load("directory")
+
+T = TypeVar("T")
+
+# What keeps each turn on the event loop within some milliseconds.
+_READ_AT_ONCE = 200
+_SETTLED_AT_ONCE = 10
+# One store in or out of both indexes takes some tenths of a millisecond, building them anew some
+# microseconds a store.
+_MOST_ONE_BY_ONE = 500
+
+
+_Shelf: TypeAlias = tuple[str | None, str | None]
 
 
 @dataclass(slots=True)
@@ -51,7 +63,13 @@ class Chain:
     entries: dict[str, Entry] = field(default_factory=dict)
     serving: index.StoreIndex = field(default_factory=index.StoreIndex)
     dark: index.StoreIndex = field(default_factory=index.StoreIndex)
-    _areas: "_Areas" = field(default_factory=lambda: _Areas())
+    _areas: areas.AreaIndex = field(default_factory=areas.AreaIndex)
+    # The stores in `serving` by city and brand, for lists: a city of thousands is not searched
+    # for every page.
+    _served: dict[_Shelf, dict[str, None]] = field(default_factory=dict)
+    _shelf_of: dict[str, _Shelf] = field(default_factory=dict)
+    # Stores that were settled while both indexes are being built anew.
+    _changed_meanwhile: set[str] | None = None
 
     def codes_of(self, store: str) -> list[Code]:
         """A store's codes that are not retired, in the order in which they are filled."""
@@ -68,17 +86,43 @@ class Chain:
 
     def settle(self, store_number: str, now: datetime) -> None:
         """Put a store into the index where it belongs now."""
+        if self._changed_meanwhile is not None:
+            self._changed_meanwhile.add(store_number)
         store = self.stores.get(store_number)
         if store is None or store.status is StoreStatus.DELETED:
             self.serving.discard(store_number)
             self.dark.discard(store_number)
+            self._shelve(store_number, None)
             return
         home, other = self.serving, self.dark
-        if not self.can_serve(store, now):
+        serves = self.can_serve(store, now)
+        if not serves:
             home, other = other, home
+        self._shelve(store_number, (store.city, store.brand) if serves else None)
         other.discard(store_number)
         if store_number not in home or home.point(store_number) != store.point:
             home.add(store_number, store.point)
+
+    def _shelve(self, store: str, shelf: _Shelf | None) -> None:
+        before = self._shelf_of.get(store)
+        if before == shelf:
+            return
+        if before is not None:
+            del self._shelf_of[store]
+            del self._served[before][store]
+            if not self._served[before]:
+                del self._served[before]
+        if shelf is not None:
+            self._shelf_of[store] = shelf
+            self._served.setdefault(shelf, {})[store] = None
+
+    def served_in(self, brands: Collection[str]) -> dict[str | None, list[dict[str, None]]]:
+        """The stores that serve, by city, in one or more parts; of these brands, or of all."""
+        cities: dict[str | None, list[dict[str, None]]] = {}
+        for (city, brand), stores in self._served.items():
+            if not brands or brand in brands:
+                cities.setdefault(city, []).append(stores)
+        return cities
 
     def replace_code(self, code: Code) -> None:
         """Know this code as it is now, in its store's order; a retired one leaves."""
@@ -92,45 +136,41 @@ class Chain:
 
     def replace_store(self, store: Store) -> None:
         self.stores[store.store] = store
-        live = store.status is StoreStatus.OPEN
-        self._areas.put(store.store, store.service_area if live else None)
+        if store.service_area is not None and store.status is StoreStatus.OPEN:
+            self._areas.put(store.store, area.parse(store.service_area))
+        else:
+            self._areas.discard(store.store)
 
-    def rebuild(self, now: datetime) -> None:
-        """Both indexes anew, in bulk: many times faster than store by store."""
+    async def settle_all(self, stores: Collection[str]) -> None:
+        """The same for many stores, letting visitors be served in between.
+
+        Beyond some hundreds, both indexes are built anew in a thread of their own, and swapped in
+        whole; what changed meanwhile is settled after.
+        """
+        if len(stores) <= _MOST_ONE_BY_ONE:
+            async for store in _unhurried(stores, _SETTLED_AT_ONCE):
+                self.settle(store, datetime.now(UTC))
+            return
+        self._changed_meanwhile = set()
+        try:
+            self.serving, self.dark = await self._built_anew()
+        finally:
+            changed, self._changed_meanwhile = self._changed_meanwhile, None
+        async for number in _unhurried(changed, _SETTLED_AT_ONCE):
+            self.settle(number, datetime.now(UTC))
+
+    async def _built_anew(self) -> tuple[index.StoreIndex, index.StoreIndex]:
         serving: list[tuple[str, Point]] = []
         dark: list[tuple[str, Point]] = []
-        for store in self.stores.values():
+        now = datetime.now(UTC)
+        async for store in _unhurried(list(self.stores.values()), _READ_AT_ONCE):
+            shelf = None
             if store.status is not StoreStatus.DELETED:
-                home = serving if self.can_serve(store, now) else dark
-                home.append((store.store, store.point))
-        self.serving, self.dark = index.StoreIndex(serving), index.StoreIndex(dark)
-
-
-class _Areas:
-    """Service areas under an STRtree that is made anew when one has changed."""
-
-    def __init__(self) -> None:
-        self._shapes: dict[str, shapely.Geometry] = {}
-        self._tree: tuple[list[str], shapely.STRtree] | None = None
-
-    def put(self, store: str, geojson: dict[str, object] | None) -> None:
-        if geojson is None:
-            if self._shapes.pop(store, None) is None:
-                return
-        else:
-            shape = area.parse(geojson)
-            shapely.prepare(shape)
-            self._shapes[store] = shape
-        self._tree = None
-
-    def at(self, point: Point) -> list[str]:
-        if not self._shapes:
-            return []
-        if self._tree is None:
-            self._tree = list(self._shapes), shapely.STRtree(list(self._shapes.values()))
-        stores, tree = self._tree
-        found = tree.query(shapely.Point(point.lon, point.lat), predicate="intersects")
-        return [stores[i] for i in found]
+                serves = self.can_serve(store, now)
+                (serving if serves else dark).append((store.store, store.point))
+                shelf = (store.city, store.brand) if serves else None
+            self._shelve(store.store, shelf)
+        return await asyncio.to_thread(lambda: (index.StoreIndex(serving), index.StoreIndex(dark)))
 
 
 class Directory:
@@ -188,43 +228,51 @@ class Directory:
 
     async def _read(self, connection: db.Connection, chain: Chain) -> None:
         since = {"chain_id": chain.chain_id, "version": chain.version}
-        stores = await db.rows(_sql.stores_since(connection, **since))
-        codes = await db.rows(_sql.codes_since(connection, **since))
-        entries = await db.rows(_sql.entries_since(connection, **since))
-        placements = await db.rows(_sql.placements_since(connection, **since))
         touched: set[str] = set()
-        for row in stores:
-            chain.replace_store(store_of(row))
-            touched.add(row["store"])
-        for row in codes:
-            code = code_of(row)
-            known_code = self.codes.get(code.code_id)
-            if known_code is not None and known_code.revision > code.revision:
-                # A seat was granted or freed since this was read.
-                code.members, code.held = known_code.members, known_code.held
-                code.revision = known_code.revision
-            self.codes[code.code_id] = code
-            chain.replace_code(code)
-            if code.store is not None:
-                touched.add(code.store)
-        for row in entries:
+        async with _sql.stores_since_cursor(connection, **since) as stores:
+            async for row in _unhurried(stores, _READ_AT_ONCE):
+                chain.replace_store(store_of(row))
+                touched.add(row["store"])
+        async with _sql.codes_since_cursor(connection, **since) as codes:
+            async for row in _unhurried(codes, _READ_AT_ONCE):
+                code = code_of(row)
+                self._replace_code(chain, code)
+                if code.store is not None:
+                    touched.add(code.store)
+        for row in await db.rows(_sql.entries_since(connection, **since)):
             entry = entry_of(row)
             if known := chain.entries.get(entry.entry):
                 entry.placements = known.placements
             chain.entries[entry.entry] = self.entries[entry.entry] = entry
-        for row in placements:
+        for row in await db.rows(_sql.placements_since(connection, **since)):
             placement = placement_of(row)
             chain.entries[row["entry"]].placements[placement.placement] = placement
-        self._settle(chain, touched)
+        await chain.settle_all(touched)
 
-    @staticmethod
-    def _settle(chain: Chain, touched: Iterable[str]) -> None:
-        now, touched = datetime.now(UTC), list(touched)
-        if len(touched) > 200 and len(touched) * 4 > len(chain.stores):
-            chain.rebuild(now)
-        else:
-            for store in touched:
-                chain.settle(store, now)
+    def _replace_code(self, chain: Chain, code: Code) -> None:
+        known = self.codes.get(code.code_id)
+        if known is not None and known.revision > code.revision:
+            # A seat was granted or freed since this was read.
+            code.members, code.held, code.revision = known.members, known.held, known.revision
+        self.codes[code.code_id] = code
+        chain.replace_code(code)
+
+
+async def _unhurried(items: Iterable[T] | AsyncIterable[T], at_once: int) -> AsyncIterator[T]:
+    """The items; after every `at_once` of them others get their turn on the event loop."""
+    number = 0
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            number += 1
+            if number % at_once == 0:
+                await asyncio.sleep(0)
+            yield item
+        return
+    for item in items:
+        number += 1
+        if number % at_once == 0:
+            await asyncio.sleep(0)
+        yield item
 
 
 def store_of(row: asyncpg.Record) -> Store:

@@ -157,7 +157,8 @@ class Journal:
         """What the visitor's page tells of the code that it shows; the routing after that.
 
         `about` is that code, where the page says it: a complaint that comes twice says nothing of
-        the code that was shown after the first. Raises `errors.Conflict` if the scan has not been shown a code that this could be about.
+        the code that was shown after the first. Raises `errors.Conflict` if the scan has not been
+        shown a code that this could be about.
         """
 
         async def work(writing: _Writing) -> Routing | None:

@@ -99,7 +99,6 @@ async def _overview(
             )
             for key, start in starts.items()
         ],
-        since=since,
         rows=[_row(chain, caller, by, row) for row in shown],
         row_count=len(rows),
         rows_csv=f"/api/v1/reports/funnel.csv?{urlencode({'by': by.value, **report_query})}",

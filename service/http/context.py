@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 
 from service import accounts, errors
 from service.accounts import Caller
-from service.domain import Role
+from service.domain import Entry, Role
 from service.http import sessions
 from service.runtime import Service
 from service.settings import Settings
@@ -80,6 +80,19 @@ def editor(found: Reader) -> Caller:
 
 Hq = Annotated[Caller, Depends(hq)]
 Editor = Annotated[Caller, Depends(editor)]
+
+
+async def own_entry(service: Service, found: Caller, entry: str) -> Entry:
+    """The caller's entry of that name, though another worker made it a moment ago.
+
+    Raises `errors.NotFound`.
+    """
+    if entry not in service.directory.entries:
+        await service.refresh()
+    known = service.directory.entries.get(entry)
+    if known is None or known.chain_id != found.chain_id:
+        raise errors.NotFound(f"There is no entry {entry}")
+    return known
 
 
 def address_of(request: Request, settings: Settings) -> str | None:

@@ -288,6 +288,7 @@ async def import_codes(
 ) -> dict[str, Any]:
     """Codes from a CSV or XLSX, or a ZIP of pictures named by store (SH001.png, SH001-2.jpg)."""
     data = await context.read_upload(file, "file", service.settings)
+    await service.refresh()  # stores that another worker has made a moment ago
     stores = service.directory.chains[caller.chain_id].stores.keys()
     timezone = _timezone(service, caller)
     parsed = await asyncio.to_thread(_codes_in, data, file.filename, stores, timezone)
@@ -512,9 +513,7 @@ async def explain(
     accuracy_m: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
 ) -> dict[str, Any]:
     """What a visitor there would be shown, and every hop on the way; takes no seat."""
-    found = service.directory.entries.get(entry)
-    if found is None or found.chain_id != caller.chain_id:
-        raise errors.NotFound(f"There is no entry {entry}")
+    found = await context.own_entry(service, caller, entry)
     fix = visitor.fix_by_phone(service, lon, lat, accuracy_m, datum)
     return show.public(
         service.directory, caller.chain_id, service.journal.options(found, fix).explain()

@@ -75,7 +75,7 @@ async def entry_code(
     size: Annotated[int, Query(ge=100, le=4000, description="pixels of a PNG's side")] = 1200,
 ) -> Response:
     """The unified code to print."""
-    found = _own_entry(service, entry, caller.chain_id)
+    found = await context.own_entry(service, caller, entry)
     return await _entry_code(service, found, form, placement, size, None)
 
 
@@ -90,16 +90,9 @@ async def entry_code_with_logo(
     size: Annotated[int, Query(ge=100, le=4000, description="pixels of a PNG's side")] = 1200,
 ) -> Response:
     """The same with a logo in its middle."""
-    found = _own_entry(service, entry, caller.chain_id)
+    found = await context.own_entry(service, caller, entry)
     picture = await context.read_upload(logo, "logo", service.settings)
     return await _entry_code(service, found, form, placement, size, picture)
-
-
-def _own_entry(service: Service, entry: str, chain_id: object) -> Entry:
-    found = service.directory.entries.get(entry)
-    if found is None or found.chain_id != chain_id:
-        raise errors.NotFound(f"There is no entry {entry}")
-    return found
 
 
 async def _entry_code(

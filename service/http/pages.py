@@ -99,7 +99,7 @@ async def stores(
         page,
         nearby=listed,
         more=more,
-        cities=visitor.cities(service, found),
+        cities=service.journal.options(found).cities(),
         q=q,
         city=city,
     )
@@ -228,7 +228,7 @@ def _show(request: Request, service: Service, scanned: Scan, look: Look) -> rend
         routing=public,
         passed=_passed(service, scanned, routing),
         nearby=nearby,
-        cities=[] if routing.outcome is Outcome.CODE else visitor.cities(service, entry),
+        cities=[] if routing.outcome is Outcome.CODE else service.journal.options(entry).cities(),
         joined=look.joined,
     )
 

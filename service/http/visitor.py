@@ -249,8 +249,7 @@ def pickable(
     if point is not None:
         near = ((chain.stores[n.key], n.distance_m) for n in options.nearest_serving(point))
     else:
-        by_name = sorted(options.serving(), key=lambda s: (s.city or "", s.name, s.store))
-        near = ((store, None) for store in by_name)
+        near = ((store, None) for store in options.serving(city))
     for store, metres in near:
         if city and store.city != city:
             continue
@@ -261,12 +260,3 @@ def pickable(
             return found, True
         found.append(show.store(store, metres))
     return found, False
-
-
-def cities(service: Service, entry: Entry) -> list[tuple[str, int]]:
-    """The cities that have stores that can serve now, the largest first, with their number."""
-    count: dict[str, int] = {}
-    for store in service.journal.options(entry).serving():
-        if store.city:
-            count[store.city] = count.get(store.city, 0) + 1
-    return sorted(count.items(), key=lambda item: (-item[1], item[0]))

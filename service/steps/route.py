@@ -139,12 +139,24 @@ class Route:
             return Reason.OUT_OF_RANGE
         return Reason.ALL_FULL
 
-    def serving(self) -> Iterator[Store]:
-        """The entry's stores that can serve now, in no order."""
+    def cities(self) -> list[tuple[str, int]]:
+        """The cities with stores that can serve, those with most first, and how many."""
+        count = {
+            city: sum(map(len, stores))
+            for city, stores in self.chain.served_in(self.entry.brands).items()
+            if city
+        }
+        return sorted(count.items(), key=lambda item: (-item[1], item[0]))
+
+    def serving(self, city: str | None = None) -> Iterator[Store]:
+        """The entry's stores that can serve now, of one city or of all: by city, then by name."""
         chain = self.chain
-        for store in chain.stores.values():
-            if self._belongs(store) and chain.can_serve(store, self.now):
-                yield store
+        served = chain.served_in(self.entry.brands)
+        for name in sorted(served, key=lambda name: name or "") if city is None else [city]:
+            stores = (chain.stores[number] for part in served.get(name, ()) for number in part)
+            for store in sorted(stores, key=lambda store: (store.name, store.store)):
+                if chain.can_serve(store, self.now):
+                    yield store
 
     def nearest_serving(self, point: Point) -> Iterator[Near]:
         """The entry's stores that can serve now, nearest first, however far."""
@@ -184,13 +196,19 @@ class Route:
 
     def _anywhere(self) -> tuple[Offer, ...]:
         """Something to choose from when nothing is known: a store of each of the largest cities."""
-        by_city: dict[str | None, list[str]] = {}
-        for store in self.serving():
-            by_city.setdefault(store.city or store.province, []).append(store.store)
-        largest = sorted(by_city.values(), key=lambda stores: (-len(stores), min(stores)))
-        firsts = [min(stores) for stores in largest]
-        others = sorted(set(itertools.chain.from_iterable(largest)) - set(firsts))
-        return tuple(Offer(store, None) for store in (firsts + others)[: self.rules.max_choices])
+        most = self.rules.max_choices
+        served = self.chain.served_in(self.entry.brands)
+        largest = heapq.nsmallest(
+            most, served.items(), key=lambda item: (-sum(map(len, item[1])), item[0] or "")
+        )
+        chosen = {next(iter(parts[0])): None for _, parts in largest}
+        # Fewer cities than choices: more of the first ones.
+        for _, parts in largest:
+            for number in itertools.chain.from_iterable(parts):
+                if len(chosen) == most:
+                    break
+                chosen.setdefault(number)
+        return tuple(Offer(number, None) for number in chosen)
 
     def _open(self, point: Point, within_m: float | None) -> Iterator[Near]:
         """Near stores of this entry that can serve. A code may have expired since the index knew

@@ -208,7 +208,6 @@ class Overview:
     by: str
     bys: Sequence[Choice]
     periods: Sequence[Choice]
-    since: datetime
     rows: Sequence[Row]
     row_count: int
     rows_csv: str

@@ -9,7 +9,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     # Around every page
     "title.hq": ("总部", "HQ"),
     "title.stores": ("门店群码", "Stores and codes"),
-    "title.sign_in": ("登录", "Sign in"),
     "title.error": ("未完成", "Not done"),
     "nav": ("导航", "Navigation"),
     "skip": ("跳到正文", "Skip to content"),
@@ -195,8 +194,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     "hq.today": ("今天", "Today"),
     "hq.month": ("近 30 天", "Last 30 days"),
     "hq.week": ("近 7 天", "Last 7 days"),
-    "hq.since": ("{date} 起", "since {date}"),
-    "hq.nothing": ("还没有扫码", "No scans yet"),
     "hq.nothing_title": ("近 30 天还没有人扫码", "No scans in the last 30 days"),
     "hq.nothing_note": (
         "用手机扫这个码，或在浏览器里打开链接，试一次顾客的路：数字马上出现在这里。",
@@ -293,7 +290,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "entries.none": ("还没有活码。", "No entry code yet."),
     "entries.alt": ("活码「{name}」", "Entry code “{name}”"),
-    "entries.download": ("下载 {form}", "Download {form}"),
     "entries.placements": ("投放（{count}）", "Placements ({count})"),
     "entries.placements_cut": (
         "只列出前 {count} 个，其余请用 API。",
