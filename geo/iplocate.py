@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import ip2region.searcher
 import ip2region.util
@@ -80,22 +81,35 @@ class _Record:
     source: str
 
 
-class IpLocator:
-    """Looks addresses up in one `.xdb` and any number of `.mmdb` files.
+class Attribution(NamedTuple):
+    """What a page that shows a database's answer must say, and where it must lead."""
 
-    Without `xdb` it is the file in the `ip_region` wheel (IPv4, February 2024). Raises
-    `UnreadableDatabase` or `OSError` for files that cannot be read.
+    text: str
+    url: str
+
+
+class IpLocator:
+    """Looks addresses up in `.xdb` files, one for IPv4 and one for IPv6, and any number of `.mmdb`
+    files.
+
+    Without an IPv4 `xdb` it is the file in the `ip_region` wheel (February 2024); without an IPv6
+    one, no IPv6 address is placed in China. Raises `UnreadableDatabase` or `OSError` for files that
+    cannot be read.
     """
 
-    def __init__(self, xdb: Path | None = None, mmdb: Sequence[Path] = ()) -> None:
-        self._xdb = _open_xdb(xdb or default_xdb())
+    def __init__(self, xdb: Sequence[Path] = (), mmdb: Sequence[Path] = ()) -> None:
+        # By IP version; of two files for one version the later counts.
+        self._xdbs: dict[int, ip2region.searcher.Searcher] = {}
+        for path in [default_xdb(), *xdb]:
+            searcher = _open_xdb(path)
+            self._xdbs[searcher.get_ip_version().id] = searcher
         self._mmdbs = [_open_mmdb(path) for path in mmdb]
 
     @property
-    def attributions(self) -> tuple[str, ...]:
-        """What pages that show an answer must say, each sentence once."""
+    def attributions(self) -> tuple[Attribution, ...]:
+        """What pages that show an answer must say, each once."""
         asked = (_ATTRIBUTIONS.get(name) for name, _ in self._mmdbs)
-        return tuple(dict.fromkeys(sentence for sentence in asked if sentence))
+        return tuple(dict.fromkeys(attribution for attribution in asked if attribution))
 
     def locate(self, address: str) -> IpFix | None:
         """The fix of an IPv4 or IPv6 address; None if it is not known, private or no address."""
@@ -116,9 +130,10 @@ class IpLocator:
 
     def _region(self, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[str] | None:
         """Country, province and city as the .xdb names them, "" for what it does not know."""
-        if self._xdb.get_ip_version().id != (4 if ip.version == 4 else 6):
+        xdb = self._xdbs.get(ip.version)
+        if xdb is None:
             return None
-        fields = [field if field != "0" else "" for field in self._xdb.search(ip.packed).split("|")]
+        fields = [field if field != "0" else "" for field in xdb.search(ip.packed).split("|")]
         if len(fields) < 5:
             return None
         # 国家|0|省|市|ISP until 2025, then 国家|省|市|ISP|ISO2
@@ -167,10 +182,9 @@ def _open_xdb(path: Path) -> ip2region.searcher.Searcher:
 
 
 _ATTRIBUTIONS = {
-    "dbip": "IP Geolocation by DB-IP (https://db-ip.com)",
-    "maxmind": (
-        "This product includes GeoLite2 data created by MaxMind, available from "
-        "https://www.maxmind.com"
+    "dbip": Attribution("IP Geolocation by DB-IP", "https://db-ip.com"),
+    "maxmind": Attribution(
+        "This product includes GeoLite Data created by MaxMind", "https://www.maxmind.com"
     ),
 }
 

@@ -16,6 +16,7 @@ import rich.box
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -89,15 +90,15 @@ def main() -> None:
         app()
     except errors.BadInput as error:
         for mistake in error.errors:
-            err.print(f"[red]{mistake.field}:[/red] {mistake.detail}", markup=True)
+            err.print(f"[red]{escape(mistake.field)}:[/red] {escape(mistake.detail)}")
         sys.exit(1)
     except errors.NearcodeError as error:
-        err.print(f"[red]{error.detail}[/red]")
+        err.print(f"[red]{escape(error.detail)}[/red]")
         sys.exit(1)
     except ValidationError as error:
         for found in error.errors():
             name = "NEARCODE_" + "_".join(map(str, found["loc"])).upper()
-            err.print(f"[red]{name}:[/red] {found['msg']}")
+            err.print(f"[red]{name}:[/red] {escape(found['msg'])}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(0)
@@ -327,14 +328,15 @@ def _tell_import(done: catalog.Imported, *, dry_run: bool) -> None:
     if done.rejected:
         table = Table("row", "field", "reason", box=rich.box.SIMPLE)
         for rejection in done.rejected:
-            table.add_row(str(rejection.row), rejection.field, rejection.detail)
+            table.add_row(str(rejection.row), rejection.field, escape(rejection.detail))
         out.print(table, soft_wrap=False)
 
 
 # ---------------------------------------------------------------- asking
 
 
-@app.command()
+# West and south are below zero: "-73.9" is a longitude, and no option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def route(
     lon: float,
     lat: float,
@@ -380,7 +382,8 @@ def _tell_routing(known: Directory, chain_id: UUID, routing: Routing) -> None:
     stores = known.chains[chain_id].stores
 
     def named(store: str | None) -> str:
-        return f"{stores[store].name} ({store})" if store in stores else "the entry's fallback"
+        known = stores.get(store or "")
+        return escape(f"{known.name} ({known.store})") if known else "the entry's fallback"
 
     def far(metres: float | None) -> str:
         return "" if metres is None else f"{metres:,.0f} m"
@@ -467,7 +470,7 @@ def _tell_funnel(found: dict[str, Any], by: report.By) -> None:
         if row["conversion"] is not None:
             spread = f"{row['conversion_low']:.1%} - {row['conversion_high']:.1%}"
         counts = (f"{row[name]:,}" for name in report.COUNTS)
-        table.add_row(row["key"] or "-", *counts, share, spread)
+        table.add_row(escape(row["key"] or "-"), *counts, share, spread)
     out.print(table, soft_wrap=False)
 
 
@@ -508,7 +511,7 @@ def poster(
     except qr.QrError as error:
         raise errors.BadInput.of("logo" if logo else "size", str(error)) from error
     out_file.write_bytes(picture)
-    out.print(f"{out_file}: {url}")
+    out.print(escape(f"{out_file}: {url}"))
 
 
 # ---------------------------------------------------------------- keys and chains
@@ -569,8 +572,8 @@ def list_keys(chain: ChainOption = None) -> None:
         table.add_row(
             str(row["key_id"]),
             row["role"],
-            row["name"],
-            ", ".join(row["stores"]),
+            escape(row["name"]),
+            escape(", ".join(row["stores"])),
             f"{row['created_at']:%Y-%m-%d %H:%M}",
             f"{row['revoked_at']:%Y-%m-%d %H:%M}" if row["revoked_at"] else "",
         )
@@ -605,7 +608,7 @@ def run_doctor() -> None:
         failed = False
         async for finding in doctor.examine(settings, url):
             verdict = f"[{colours[finding.verdict]}]{finding.verdict:>7}[/]"
-            out.print(f"{verdict}  {finding.subject}: {finding.detail}")
+            out.print(f"{verdict}  {finding.subject}: {escape(finding.detail)}")
             failed |= finding.verdict is doctor.Verdict.FAILED
         return failed
 

@@ -119,13 +119,13 @@ async def _chains(connection: db.Connection) -> Finding:
 
 
 def _ip_database(settings: Settings) -> Finding:
-    files = [file for file in (settings.xdb_file, *settings.mmdb_files) if file is not None]
+    files = [*settings.xdb_files, *settings.mmdb_files]
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         return Finding("IP database", Verdict.FAILED, f"no such file: {', '.join(missing)}")
     try:
         # A resolver in Shanghai that every Chinese database knows.
-        found = iplocate.IpLocator(settings.xdb_file, settings.mmdb_files).locate("202.96.209.5")
+        found = iplocate.IpLocator(settings.xdb_files, settings.mmdb_files).locate("202.96.209.5")
     except (OSError, ValueError) as error:
         return Finding("IP database", Verdict.FAILED, str(error))
     if found is None or found.province != "上海市":

@@ -60,7 +60,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             pool=pool,
             directory=directory,
             journal=Journal(pool, directory, settings, secret),
-            locator=iplocate.IpLocator(settings.xdb_file, settings.mmdb_files),
+            locator=iplocate.IpLocator(settings.xdb_files, settings.mmdb_files),
             secret=secret,
         )
         async with _beside(

@@ -56,8 +56,10 @@ class Settings(BaseSettings):
     max_hops: int = Field(
         20, ge=0, le=200, description="stores that could not serve, named in a routing"
     )
-    xdb_file: Path | None = Field(
-        None, description="an ip2region .xdb newer than the one in the ip_region package"
+    xdb_files: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="ip2region .xdb files, comma-separated: one for IPv4, newer than the one in the "
+        "ip_region package, and one for IPv6",
     )
     mmdb_files: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="MaxMind or DB-IP .mmdb files, comma-separated"
@@ -122,7 +124,7 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("mmdb_files", mode="before")
+    @field_validator("xdb_files", "mmdb_files", mode="before")
     @classmethod
     def _files(cls, value: object) -> object:
         if isinstance(value, str):

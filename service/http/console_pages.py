@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import asyncpg
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 
 from service import errors
 from service.accounts import Caller
@@ -97,6 +99,12 @@ class PageRoute(APIRoute):
                 return await handle(request)
             except errors.NearcodeError as error:
                 return _problem(request, error)
+            except HTTPException as error:  # a form that can't be read
+                return _problem(request, errors.BadInput.of("form", str(error.detail)))
+            except asyncpg.DataError as error:
+                return _problem(request, errors.BadInput.of("form", str(error)))
+            except asyncpg.DeadlockDetectedError:
+                return _problem(request, errors.Unavailable("Two changes crossed each other"))
 
         return handler
 

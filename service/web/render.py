@@ -71,7 +71,7 @@ class Page:
     more: bool = False
     joined: bool = False
     locate_timeout_s: float = 8.0
-    attributions: Sequence[str] = ()
+    attributions: Sequence[tuple[str, str]] = ()
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 

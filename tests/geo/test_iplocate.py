@@ -121,7 +121,7 @@ def test_abroad_only_an_mmdb_knows(locator: IpLocator, with_dbip: IpLocator) -> 
 
 def test_the_databases_attribution_is_told_once(locator: IpLocator, with_dbip: IpLocator) -> None:
     assert locator.attributions == ()
-    assert with_dbip.attributions == ("IP Geolocation by DB-IP (https://db-ip.com)",)
+    assert with_dbip.attributions == (("IP Geolocation by DB-IP", "https://db-ip.com"),)
 
 
 class _Xdb:
@@ -281,10 +281,10 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"text" * 10, b"\xff" * 600_000):
         wrong.write_bytes(content)
         with pytest.raises(iplocate.UnreadableDatabase):
-            IpLocator(xdb=wrong)
+            IpLocator(xdb=[wrong])
         with pytest.raises(iplocate.UnreadableDatabase):
             IpLocator(mmdb=[wrong])
     with pytest.raises(FileNotFoundError):
-        IpLocator(xdb=tmp_path / "none.xdb")
+        IpLocator(xdb=[tmp_path / "none.xdb"])
     with pytest.raises(FileNotFoundError):
         IpLocator(mmdb=[tmp_path / "none.mmdb"])

@@ -660,6 +660,14 @@ def test_nonsense_in_the_address_is_no_error_of_ours(browse: Any, path: str) -> 
     assert "</html>" in opened.page.text
 
 
+def test_a_form_that_cannot_be_read_is_no_error_of_ours(browse: Any) -> None:
+    opened = browse("manager")
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = opened.client.post("/m/codes", content=b"--y\r\nnonsense", headers=headers)
+    assert answer.status_code in (403, 422)
+    assert "</html>" in answer.text
+
+
 # HQ
 
 

@@ -217,7 +217,7 @@ def of_schema(schema: dict[str, Any], document: dict[str, Any]) -> st.SearchStra
     }
     names = {name: st.one_of(VALUE, enums.get(name, VALUE)) for name in fields}
     if not names:
-        names = {name: VALUE for name in ("name", "lon", "lat", "tags", "service_area", "status")}
+        names = dict.fromkeys(("name", "lon", "lat", "tags", "service_area", "status"), VALUE)
     return st.one_of(st.fixed_dictionaries({}, optional=names), VALUE)
 
 

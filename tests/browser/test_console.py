@@ -1,0 +1,236 @@
+"""The consoles in Chromium: a manager's phone, HQ's desk, without JavaScript and in the dark."""
+
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from PIL import Image, ImageFilter
+from playwright.async_api import Browser, Locator, Page, Response, ViewportSize, expect
+
+from service import qr
+from tests import running
+from tests.browser.conftest import HERE
+from tests.running import Running
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+PHONE = ViewportSize(width=390, height=844)
+DESK = ViewportSize(width=1440, height=900)
+
+LONG_NAME = "内蒙古自治区呼和浩特市新城区新华东街万达广场购物中心二楼东侧旗舰体验店" * 2
+
+GetPage = Callable[..., Awaitable[Page]]
+
+# Every text that is seen, with the contrast ratio (WCAG 2.2, 1.4.3) against the first ground
+# behind it that is not transparent, where it is too low.
+PALE_TEXTS = """() => {
+  const rgb = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map(v => {
+      v /= 255;
+      return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ground = node => {
+    for (; node; node = node.parentElement) {
+      const color = rgb(getComputedStyle(node).backgroundColor);
+      if (color.length === 3 || color[3] > 0) return color;
+    }
+    return [255, 255, 255];
+  };
+  const pale = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !node.getClientRects().length) continue;
+    const style = getComputedStyle(node);
+    const [a, b] = [light(rgb(style.color)), light(ground(node))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const large = parseFloat(style.fontSize) >= 24;
+    if (ratio < (large ? 3 : 4.5)) pale.push([walker.currentNode.data.trim(), ratio]);
+  }
+  return pale;
+}"""
+
+# What can be tapped and is smaller than a finger (WCAG 2.2, 2.5.8: 24 px).
+SMALL_TARGETS = """() => [...document.querySelectorAll("a, button, input, summary")]
+  .filter(e => e.getClientRects().length && !e.matches(".skip"))
+  .filter(e => e.getBoundingClientRect().height < 24)
+  .map(e => e.outerHTML)"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_page(chromium: Browser, service: Running) -> AsyncIterator[GetPage]:
+    """A browser window, signed in with a role's key. At the end none may have asked anybody else
+    for anything, had an error, or been refused anything by the page's own policy."""
+    strangers: list[str] = []
+    troubles: list[str] = []
+
+    async def broken(response: Response) -> None:
+        if response.status >= 500:
+            troubles.append(f"{response.status} {response.url}")
+
+    async with AsyncExitStack() as stack:
+
+        async def get(role: str, size: ViewportSize, **options: Any) -> Page:
+            options = {"locale": "zh-CN", "java_script_enabled": False, **options}
+            context = await chromium.new_context(viewport=size, **options)
+            stack.push_async_callback(context.close)
+            context.on(
+                "request",
+                lambda request: (
+                    None
+                    if request.url.startswith((service.base_url, "data:"))
+                    else strangers.append(request.url)
+                ),
+            )
+            context.on("response", broken)
+            context.on(
+                "console",
+                lambda message: (
+                    troubles.append(message.text)
+                    # A refused form is answered with 4xx, which the console calls an error.
+                    if message.type in ("error", "warning") and "status of 4" not in message.text
+                    else None
+                ),
+            )
+            page = await context.new_page()
+            await page.goto(f"{service.base_url}/{'m' if role == 'manager' else 'hq'}")
+            await page.locator("input[name=key]").fill(service.keys[role])
+            await page.locator("main button").click()
+            await expect(page.locator("header")).to_be_visible()
+            return page
+
+        yield get
+    assert strangers == []
+    assert troubles == []
+
+
+def photograph(payload: str) -> bytes:
+    """A code as a phone's camera sees it on another screen: small, askew, a little blurred."""
+    code = Image.open(io.BytesIO(qr.png(payload, size_px=500))).convert("RGB")
+    scene = Image.new("RGB", (1200, 1600), (96, 88, 80))
+    scene.paste(code, (330, 520))
+    scene = scene.rotate(7, resample=Image.Resampling.BICUBIC, fillcolor=(96, 88, 80))
+    out = io.BytesIO()
+    scene.filter(ImageFilter.GaussianBlur(1.5)).save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+def picture(data: bytes) -> Any:
+    return {"name": "IMG_0001.JPG", "mimeType": "image/jpeg", "buffer": data}
+
+
+def card(page: Page, name: str) -> Locator:
+    return page.locator("section.store", has_text=name)
+
+
+async def fits(page: Page) -> bool:
+    """Whether nothing stands out to the side."""
+    # Playwright's own scripts run where the page's may not.
+    width: bool = await page.evaluate(
+        "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
+    return width
+
+
+async def test_a_manager_puts_a_code_up_from_a_photograph_counts_and_pauses_it(
+    stores: Running, open_page: GetPage
+) -> None:
+    stores.put_store("S2", 121.4837, 31.2304, name=LONG_NAME)
+    page = await open_page("manager", PHONE)
+    shop = card(page, "人民广场店")
+    await expect(shop).to_contain_text("还能再加入 2 人")
+    assert await fits(page)
+
+    # A picture that is no code, and then one that is.
+    await shop.locator("details.add summary").click()
+    blank = io.BytesIO()
+    Image.new("RGB", (300, 300), "white").save(blank, "JPEG")
+    await shop.locator("details.add input[type=file]").set_input_files(picture(blank.getvalue()))
+    await shop.locator("details.add button").click()
+    await expect(shop.get_by_role("alert")).to_contain_text("没有找到二维码")
+    await expect(shop.locator("details.add input[type=file]")).to_be_visible()
+    new = photograph(running.payload("new"))
+    await shop.locator("details.add input[type=file]").set_input_files(picture(new))
+    await shop.locator("details.add input[name=capacity]").fill("80")
+    await shop.locator("details.add button").click()
+    await expect(shop.get_by_role("status")).to_contain_text("已添加")
+    await expect(shop).to_be_in_viewport()
+    await expect(shop).to_contain_text("还能再加入 82 人")
+
+    # How many are in it now.
+    code = shop.locator("li.code").nth(1)
+    await code.locator("summary").click()
+    await code.locator("input[name=members]").fill("70")
+    await code.get_by_role("button", name="保存人数").click()
+    await expect(code.get_by_role("status")).to_contain_text("人数已保存")
+    await expect(code.locator(".state")).to_have_text("将满")
+
+    # Paused, and resumed.
+    await code.locator("summary").click()
+    await code.get_by_role("button", name="暂停加人").click()
+    await expect(code.locator(".state")).to_have_text("已暂停")
+    await code.locator("summary").click()
+    await expect(code.locator("img")).to_be_visible()
+    await code.get_by_role("button", name="恢复服务").click()
+    await expect(code.locator(".state")).to_have_text("将满")
+    assert await fits(page)
+
+    # And out.
+    await page.get_by_role("button", name="退出").click()
+    await expect(page.locator("h1")).to_have_text("店长登录")
+
+
+async def test_hq_finds_its_way_from_an_empty_page_to_the_numbers(
+    stores: Running, open_page: GetPage
+) -> None:
+    page = await open_page("hq", DESK)
+    await expect(page.locator(".welcome")).to_contain_text("近 30 天还没有人扫码")
+    loaded = await page.locator(".welcome img").evaluate("img => img.complete && img.naturalWidth")
+    assert loaded > 0, "the session is enough for the picture of the entry code"
+    scan_id = stores.scan("a")
+    stores.locate(scan_id, *HERE)
+    stores.tell(scan_id, "pressed")
+    await page.reload()
+    await expect(page.locator(".welcome")).to_have_count(0)
+    await expect(page.locator("section", has_text="今天").first).to_contain_text("100.0% 转化率")
+    await page.get_by_role("link", name="按门店").click()
+    await expect(page.locator("table.rows tbody tr")).to_have_count(1)
+    await page.get_by_role("link", name="人民广场店").click()
+    await expect(page.locator("h1")).to_have_text("门店群码")
+    await expect(page.locator("section.store")).to_have_count(1)
+    await page.get_by_role("link", name="总部").click()
+    async with page.expect_download() as started:
+        await page.get_by_role("link", name="下载 CSV").first.click()
+    download = await started.value
+    assert (await download.path()).read_text("utf-8-sig").startswith("key,scans,")
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("locale", ["zh-CN", "en-GB"])
+async def test_every_text_can_be_read_and_nothing_stands_out(
+    stores: Running, open_page: GetPage, size: ViewportSize, scheme: str, locale: str
+) -> None:
+    stores.put_store("S2", 121.4837, 31.2304, name=LONG_NAME)
+    stores.put_code("S1", "full", capacity=5, members=5)
+    stores.put_code("S1", "nearly", capacity=10, members=9)
+    stores.put_code("S1", "over", expires_at="2026-01-01T00:00:00+08:00", label=LONG_NAME)
+    paused = stores.put_code("S2", "paused")["code_id"]
+    stores.hq.patch(f"/api/v1/codes/{paused}", json={"status": "paused"})
+    stores.locate(stores.scan("a"), *HERE)
+    stores.locate(stores.scan("b"), 91.1322, 29.6604)
+    page = await open_page("hq", size, locale=locale, color_scheme=scheme)
+    for path in ("/hq", "/hq?by=store", "/hq?by=placement", "/hq?by=day", "/m", "/m?store=S9"):
+        await page.goto(stores.base_url + path)
+        for details in await page.locator("summary").all():
+            await details.click()
+        assert await page.evaluate(PALE_TEXTS) == [], path
+        assert await fits(page), path
+        if size is PHONE:
+            assert await page.evaluate(SMALL_TARGETS) == [], path
