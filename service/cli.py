@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+import zipfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -38,7 +39,7 @@ from service import (
     server,
     tabular,
 )
-from service.directory import Directory
+from service.directory import Chain, Directory
 from service.domain import Hop, Outcome, Role, Routing
 from service.http import context, images
 from service.settings import Settings
@@ -237,13 +238,15 @@ def import_stores(
     default = _datum(datum)
     table = _read_table(file)
 
-    async def work(connection: db.Connection) -> catalog.Imported:
+    async def work(
+        connection: db.Connection,
+    ) -> tuple[catalog.Imported, tuple[importing.Warned, ...]]:
         chain_id = await accounts.chain_id_of(connection, chain)
         with _progress() as progress:
             checking = progress.add_task("Checking", total=len(table))
             parsed = importing.stores(table, datum=default, done=lambda: progress.advance(checking))
             writing = progress.add_task("Writing", total=len(parsed.rows))
-            return await catalog.put_stores(
+            done = await catalog.put_stores(
                 connection,
                 chain_id,
                 parsed.rows,
@@ -251,8 +254,11 @@ def import_stores(
                 dry_run=dry_run,
                 done=lambda rows: progress.advance(writing, rows),
             )
+        return done, parsed.warnings
 
-    _tell_import(_run(settings, work), dry_run=dry_run)
+    done, warnings = _run(settings, work)
+    _tell_import(done, dry_run=dry_run)
+    _tell_rows("warning", warnings)
 
 
 @import_app.command("codes")
@@ -268,10 +274,9 @@ def import_codes(
         chain_id = await accounts.chain_id_of(connection, chain)
         known = Directory()
         await known.refresh(connection)
-        stores = known.chains[chain_id].stores
+        of_chain = known.chains[chain_id]
         with _progress() as progress:
-            task = progress.add_task("Reading", total=None)
-            parsed = _codes_in(source, stores, lambda: progress.advance(task))
+            parsed = _codes_in(source, of_chain, progress)
         return await catalog.import_codes(
             connection,
             chain_id,
@@ -285,13 +290,22 @@ def import_codes(
     _tell_import(_run(settings, work), dry_run=dry_run)
 
 
-def _codes_in(source: Path, stores: Any, done: Any) -> importing.Parsed[importing.CodeRow]:
-    if source.is_dir():
-        return pictures.codes(pictures.in_folder(source), stores, done=done)
-    data = source.read_bytes()
-    if pictures.is_archive(data):
-        return pictures.codes(pictures.in_zip(data), stores, done=done)
-    return importing.codes(_read_table(source))
+def _codes_in(
+    source: Path, chain: Chain, progress: Progress
+) -> importing.Parsed[importing.CodeRow]:
+    if source.is_file() and not pictures.is_archive(source.read_bytes()):
+        table = _read_table(source)
+        checking = progress.add_task("Checking", total=len(table))
+        return importing.codes(
+            table, tz=ZoneInfo(chain.timezone), done=lambda: progress.advance(checking)
+        )
+    reading = progress.add_task("Reading", total=None)
+    is_folder = source.is_dir()
+    try:
+        found = pictures.in_folder(source) if is_folder else pictures.in_zip(source.read_bytes())
+        return pictures.codes(found, chain.stores, done=lambda: progress.advance(reading))
+    except zipfile.BadZipFile as error:
+        raise errors.BadInput.of(str(source), f"the ZIP can't be read: {error}") from error
 
 
 def _read_table(file: Path) -> tabular.Table:
@@ -325,11 +339,18 @@ def _tell_import(done: catalog.Imported, *, dry_run: bool) -> None:
         f"created {done.created}, updated {done.updated}, unchanged {done.unchanged}, "
         f"rejected {len(done.rejected)}"
     )
-    if done.rejected:
-        table = Table("row", "field", "reason", box=rich.box.SIMPLE)
-        for rejection in done.rejected:
-            table.add_row(str(rejection.row), rejection.field, escape(rejection.detail))
-        out.print(table, soft_wrap=False)
+    _tell_rows("reason", done.rejected)
+
+
+def _tell_rows(
+    heading: str, rows: Sequence[importing.Rejected] | Sequence[importing.Warned]
+) -> None:
+    if not rows:
+        return
+    table = Table("row", "field", heading, box=rich.box.SIMPLE)
+    for row in rows:
+        table.add_row(str(row.row), row.field, row.detail)
+    out.print(table, soft_wrap=False)
 
 
 # ---------------------------------------------------------------- asking
@@ -382,8 +403,8 @@ def _tell_routing(known: Directory, chain_id: UUID, routing: Routing) -> None:
     stores = known.chains[chain_id].stores
 
     def named(store: str | None) -> str:
-        known = stores.get(store or "")
-        return escape(f"{known.name} ({known.store})") if known else "the entry's fallback"
+        shop = stores.get(store or "")
+        return escape(f"{shop.name} ({shop.store})") if shop else "the entry's fallback"
 
     def far(metres: float | None) -> str:
         return "" if metres is None else f"{metres:,.0f} m"

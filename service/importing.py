@@ -8,7 +8,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Generic, TypeVar
 
@@ -83,16 +83,26 @@ class Rejected:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What somebody should look at in a row that was taken all the same."""
+
+    row: int
+    field: str
+    detail: str
+
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[T_co]):
-    """Both in the file's order."""
+    """All in the file's order."""
 
     rows: tuple[T_co, ...]
     rejected: tuple[Rejected, ...]
+    warnings: tuple[Warned, ...] = ()
 
 
 def stores(
@@ -106,6 +116,8 @@ def stores(
     """
     first_rows: dict[str, int] = {}
 
+    warnings: list[Warned] = []
+
     def parse(row: int, cells: _Cells) -> StoreRow:
         store = _store_number(cells)
         if store in first_rows:
@@ -113,13 +125,20 @@ def stores(
         parsed = _store(row, store, cells, datum or Datum.WGS84)
         # Only now: a rejected row leaves its number to a later one.
         first_rows[store] = row
+        if doubt := _place_doubt(parsed):
+            warnings.append(doubt)
         return parsed
 
-    return _rows(table, _STORE_HEADERS, ("store", "name", "lon", "lat"), parse, done)
+    parsed = _rows(table, _STORE_HEADERS, ("store", "name", "lon", "lat"), parse, done)
+    return replace(parsed, warnings=tuple(warnings))
 
 
 def codes(
-    table: Table, *, tz: tzinfo = SHANGHAI, group_members_max: int = GROUP_MEMBERS_MAX
+    table: Table,
+    *,
+    tz: tzinfo = SHANGHAI,
+    group_members_max: int = GROUP_MEMBERS_MAX,
+    done: Callable[[], object] = lambda: None,
 ) -> Parsed[CodeRow]:
     """The table's group codes, classified by payload; no payload twice.
 
@@ -135,7 +154,7 @@ def codes(
         first_rows[parsed.payload] = row
         return parsed
 
-    return _rows(table, _CODE_HEADERS, ("store", "payload"), parse)
+    return _rows(table, _CODE_HEADERS, ("store", "payload"), parse, done)
 
 
 # ---------------------------------------------------------------- headers
@@ -336,6 +355,47 @@ def _datum(cells: _Cells, default: Datum) -> Datum:
         return datums.parse(text)
     except datums.UnknownDatum as error:
         raise _Mistake("datum", str(error)) from None
+
+
+# What address books put where a city directly under a province, or a municipality, has none.
+_NO_CITY = frozenset({"市辖区", "县", "省直辖县级行政区划", "自治区直辖县级行政区划", "直辖"})
+_CHINESE_NAME = re.compile("[\u4e00-\u9fff]")
+_DATUM_NAMES = {Datum.WGS84: "WGS-84", Datum.GCJ02: "GCJ-02", Datum.BD09: "BD-09"}
+
+
+def _place_doubt(store: StoreRow) -> Warned | None:
+    """Where the stated city (or else province) is not the one that the position lies in: and which
+    of the three datums would make them agree, if one would."""
+    for field, stated in (("city", store.city), ("province", store.province)):
+        # Names in other scripts cannot be compared with the polygons'.
+        if stated is None or stated in _NO_CITY or not _CHINESE_NAME.match(stated):
+            continue
+        found = _place_name(field, Point(store.lon, store.lat))
+        if _same_place(stated, found):
+            return None
+        where = f"in {found}" if found else "abroad or at sea"
+        detail = f"the position lies {where}, but {_quoted(stated)} is stated"
+        given = Point(store.given_lon, store.given_lat)
+        for datum in Datum:
+            read_so = _place_name(field, datums.to_wgs84(given, datum))
+            if datum is not store.datum and _same_place(stated, read_so):
+                read, meant = _DATUM_NAMES[store.datum], _DATUM_NAMES[datum]
+                detail += f"; read as {meant} and not as {read} it would lie there"
+                break
+        return Warned(store.row, field, detail)
+    return None
+
+
+def _place_name(field: str, point: Point) -> str | None:
+    place = places.default().at(point)
+    if place is None:
+        return None
+    return (place.city or place.district) if field == "city" else place.province
+
+
+def _same_place(stated: str, found: str | None) -> bool:
+    """The same name, or one is the other cut short (上海 for 上海市)."""
+    return found is not None and (found.startswith(stated) or stated.startswith(found))
 
 
 def _tags(cells: _Cells) -> tuple[str, ...] | None:

@@ -58,8 +58,8 @@ class Settings(BaseSettings):
     )
     xdb_files: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
-        description="ip2region .xdb files, comma-separated: one for IPv4, newer than the one in the "
-        "ip_region package, and one for IPv6",
+        description="ip2region .xdb files, comma-separated: for IPv4, newer than the ip_region "
+        "package's, and for IPv6",
     )
     mmdb_files: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="MaxMind or DB-IP .mmdb files, comma-separated"

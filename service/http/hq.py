@@ -166,7 +166,8 @@ async def import_stores(
         "created": done.created,
         "updated": done.updated,
         "unchanged": done.unchanged,
-        "rejected": [_rejected(rejection) for rejection in done.rejected],
+        "rejected": [_told(rejection) for rejection in done.rejected],
+        "warnings": [_told(warning) for warning in parsed.warnings],
     }
 
 
@@ -307,7 +308,7 @@ async def import_codes(
     return {
         "created": done.created,
         "unchanged": done.unchanged,
-        "rejected": [_rejected(rejection) for rejection in done.rejected],
+        "rejected": [_told(rejection) for rejection in done.rejected],
     }
 
 
@@ -672,8 +673,8 @@ def _page(
     return {noun: [as_json(row) for row in shown], "next": context.cursor(after)}
 
 
-def _rejected(rejection: importing.Rejected) -> dict[str, Any]:
-    return {"row": rejection.row, "field": rejection.field, "detail": rejection.detail}
+def _told(row: importing.Rejected | importing.Warned) -> dict[str, Any]:
+    return {"row": row.row, "field": row.field, "detail": row.detail}
 
 
 def store_json(row: asyncpg.Record) -> dict[str, Any]:

@@ -4,11 +4,10 @@ A store's and a visitor's normals to the ellipsoid are points on the unit sphere
 map shrinks lengths by the ellipsoid's radii of curvature, which lie between b^2/a = 6,335,439 m
 and a^2/b = 6,399,594 m; so a way of angle s between the normals is between 6,335,439 s and
 6,399,594 s metres long. Every store is asked for its angle; those whose angle is within
-the ratio of these two, 1.0102, of the smallest can be the nearest and no other can; theirs
+the ratio of these two, 1.0101, of the smallest can be the nearest and no other can; theirs
 are measured by the geodesic.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from tests.benchmarks.worlds import Degrees
 
 _A_M, _B_M = 6_378_137.0, 6_378_137.0 * (1 - 1 / 298.257223563)
 _RATIO = (_A_M / _B_M) ** 3
-# 1 - cos s is below s^2/2 and concave in s up to a half turn, so it grows by the square at most.
+# 1 - cos s is twice the square of sin(s/2), and a sine grows at most as its angle does.
 _GAP_RATIO = _RATIO**2 * (1 + 1e-9)
 # What rounding makes of 1 - cos s, ten times over: about a metre on the ground.
 _GAP_SLACK = 1e-14
@@ -56,10 +55,6 @@ def distances_mm(here: Degrees, there: Degrees) -> NDArray[np.int64]:
     columns = [np.ascontiguousarray(c) for c in (*here.T, *there.T)]
     metres = np.asarray(_GEOD.inv(*columns)[2])
     return np.rint(metres * 1000).astype(np.int64)
-
-
-def places(numbers: Sequence[int]) -> NDArray[np.int64]:
-    return np.asarray(numbers, np.int64)
 
 
 def _normals(degrees: Degrees) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ around those and around the seats of China's cities, as dense chains have them. 
 rounded to six decimals as spreadsheets have them.
 """
 
+import asyncio
 import csv
 import math
 import uuid
@@ -190,7 +191,7 @@ def chain(stores: Degrees, serves: Iterable[bool], *, radius_m: float | None = N
             )
         )
         made.codes[name] = [_code(chain_id, name, full=not serving and not closed)]
-    made.rebuild(NOW)
+    asyncio.run(made.settle_all(list(made.stores)))
     entry = Entry(chain_id, "bench", "bench", radius_m, frozenset(), IpPolicy.CHOOSE, ())
     made.entries[entry.entry] = directory.entries[entry.entry] = entry
     return World(directory, made, entry)

@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geo import datum as datums
+from geo import places
 from geo.datum import Datum
+from geo.point import Point
 from service import errors, importing, qr, tabular
 from service.domain import CodeStatus, StoreStatus
 
@@ -537,3 +540,58 @@ def test_the_sample_codes_belong_to_its_stores_and_show_failover() -> None:
     assert any(code.expires_at is not None for code in parsed.rows)
     assert any(code.status is CodeStatus.PAUSED for code in parsed.rows)
     assert all(code.members == code.capacity for code in parsed.rows if code.store == "SH001")
+
+
+# ---------------------------------------------------------------- what is doubted
+
+
+def warnings_of(**cells: object) -> list[tuple[str, str]]:
+    """(field, detail) of what is doubted in a store that is taken all the same."""
+    parsed = importing.stores(one_store(**cells))
+    assert len(parsed.rows) == 1
+    return [(warning.field, warning.detail) for warning in parsed.warnings]
+
+
+@pytest.mark.parametrize("city", ["上海市", "上海", "", "市辖区", "Shanghai"])
+def test_a_city_that_agrees_or_cannot_be_compared_is_not_doubted(city: str) -> None:
+    assert warnings_of(city=city) == []
+
+
+def test_a_city_that_disagrees_is_told_with_the_one_that_the_position_lies_in() -> None:
+    assert warnings_of(city="北京市") == [
+        ("city", "the position lies in 上海市, but '北京市' is stated")
+    ]
+
+
+def test_a_province_is_compared_where_no_city_is_stated() -> None:
+    assert warnings_of(province="广东省") == [
+        ("province", "the position lies in 上海市, but '广东省' is stated")
+    ]
+
+
+def test_a_chinese_city_is_doubted_of_a_position_abroad() -> None:
+    assert warnings_of(lon="139.7", lat="35.7", city="上海市") == [
+        ("city", "the position lies abroad or at sea, but '上海市' is stated")
+    ]
+
+
+def test_the_datum_that_would_make_them_agree_is_told() -> None:
+    position = _in_beijing_as_gcj02_only()
+    ((field, detail),) = warnings_of(lon=position.lon, lat=position.lat, city="北京市")
+    assert field == "city"
+    assert detail.endswith("; read as GCJ-02 and not as WGS-84 it would lie there")
+
+
+def _in_beijing_as_gcj02_only() -> Point:
+    """The first position on a line out of Beijing that lies in it as GCJ-02, not as WGS-84."""
+    atlas = places.default()
+
+    def in_beijing(point: Point) -> bool:
+        place = atlas.at(point)
+        return place is not None and place.province == "北京市"
+
+    for step in range(20_000):
+        point = Point(115.0 + 2.5 * step / 20_000, 39.8)
+        if not in_beijing(point) and in_beijing(datums.to_wgs84(point, Datum.GCJ02)):
+            return point
+    raise AssertionError("there is no such position on this line")

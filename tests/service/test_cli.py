@@ -1,0 +1,463 @@
+"""The nearcode command: what each subcommand does, told by its output, its exit code and its work.
+
+Those that end by themselves run in this process, since a new one takes seconds to start; what is
+about processes (ports, signals, the embedded database) runs as users run it.
+"""
+
+import base64
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+import pytest
+from PIL import Image, ImageDraw
+
+from service import cli, db, embedded, logs, qr
+from tests import conftest, running
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+COMMAND = Path(sys.executable).with_name("nearcode")
+HERE = ("121.4737", "31.2304")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+class Nearcode(Protocol):
+    def __call__(self, *arguments: object) -> Done: ...
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_url: str) -> str:
+    """An empty database, which nobody has migrated."""
+    running.run(conftest.execute(postgres_url, "CREATE DATABASE test_cli"))
+    return conftest.with_database(postgres_url, "test_cli")
+
+
+@pytest.fixture
+def nearcode(
+    module_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Nearcode:
+    """Runs a subcommand against the module's database."""
+    monkeypatch.setenv("NEARCODE_DATABASE_URL", module_database_url)
+    # Logs are set up once a process; this one is pytest's.
+    monkeypatch.setattr(logs, "configure", lambda settings: None)
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["nearcode", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return Done(0 if code is None else int(code), out, err)
+
+    return run
+
+
+def well(done: Done) -> str:
+    """The output of a command that has gone well."""
+    assert done.code == 0, done.err + done.out
+    return done.out
+
+
+def badly(done: Done) -> str:
+    """What a command that has failed says: a line or two, and no traceback."""
+    assert done.code != 0
+    assert "Traceback" not in done.err
+    assert done.err
+    return done.err
+
+
+# ---------------------------------------------------------------- a new installation, in order
+
+
+def test_a_database_that_was_not_migrated_is_refused_with_what_to_do(nearcode: Nearcode) -> None:
+    assert "nearcode migrate" in badly(nearcode("key", "list"))
+    out = nearcode("doctor")
+    assert out.code == 1
+    assert re.search(r"failed\s+schema: .*nearcode migrate", out.out)
+
+
+def test_migrate_brings_it_to_the_current_schema_and_twice_is_fine(nearcode: Nearcode) -> None:
+    assert "0001_initial.sql" in well(nearcode("migrate"))
+    assert "current" in well(nearcode("migrate"))
+
+
+def test_a_chain_is_made_and_named_if_there_are_several(nearcode: Nearcode) -> None:
+    assert "there is no chain yet" in badly(nearcode("key", "list"))
+    well(nearcode("chain", "create", "tea", "--name", "茶社", "--timezone", "Asia/Tokyo"))
+    well(nearcode("key", "list"))
+    badly(nearcode("chain", "create", "Not A Name"))
+    badly(nearcode("chain", "create", "moon", "--timezone", "Moon/Crater"))
+    well(nearcode("chain", "create", "coffee"))
+    said = badly(nearcode("key", "list"))
+    assert "coffee" in said
+    assert "tea" in said
+    listed = well(nearcode("chain", "list"))
+    assert "茶社" in listed
+    assert "coffee" in listed
+
+
+def test_stores_come_from_a_table_after_a_dry_run(nearcode: Nearcode) -> None:
+    file = FIXTURES / "stores.csv"
+    tried = well(nearcode("import", "stores", file, "--chain", "tea", "--dry-run"))
+    assert "Nothing was changed" in tried
+    assert "created 201, updated 0, unchanged 0, rejected 0" in tried
+    done = nearcode("import", "stores", file, "--chain", "tea")
+    assert "created 201, updated 0, unchanged 0, rejected 0" in well(done)
+    again = well(nearcode("import", "stores", file, "--chain", "tea"))
+    assert "created 0, updated 0, unchanged 201, rejected 0" in again
+
+
+def test_rejected_rows_are_told_with_their_reasons(nearcode: Nearcode, tmp_path: Path) -> None:
+    file = tmp_path / "stores.csv"
+    file.write_text(
+        "store,name,lon,lat\n[/red],a,1,2\n[/red],b,1,2\nX,c,31.2,121.5\n", encoding="utf-8"
+    )
+    said = well(nearcode("import", "stores", file, "--chain", "coffee", "--dry-run"))
+    assert "created 1, updated 0, unchanged 0, rejected 2" in said
+    assert re.search(r"3\s+store\s+'\[/red\]' is in row 2 already", said)
+    assert re.search(r"4\s+lat\s+longitude and latitude are swapped", said)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("", "empty"), ("a,b\n1,2\n", "no column"), ('store,"name\n', "quote marks")],
+)
+def test_a_file_that_is_no_table_is_told_why(
+    nearcode: Nearcode, tmp_path: Path, content: str, reason: str
+) -> None:
+    file = tmp_path / "stores.csv"
+    file.write_text(content, encoding="utf-8")
+    assert reason in badly(nearcode("import", "stores", file, "--chain", "tea"))
+    badly(nearcode("import", "stores", tmp_path / "nothing.csv", "--chain", "tea"))
+    badly(nearcode("import", "stores", file, "--chain", "nobody"))
+    badly(nearcode("import", "stores", file, "--chain", "tea", "--datum", "mars"))
+
+
+def test_codes_come_from_a_table_a_folder_and_a_zip(nearcode: Nearcode, tmp_path: Path) -> None:
+    def imported(source: Path) -> str:
+        return well(nearcode("import", "codes", source, "--chain", "tea"))
+
+    assert "created 384, updated 0, unchanged 0, rejected 0" in imported(FIXTURES / "codes.csv")
+    folder = tmp_path / "codes"
+    folder.mkdir()
+    (folder / "SH001.png").write_bytes(qr.png(running.payload("one")))
+    (folder / "SH001-2.jpg").write_bytes((FIXTURES / "group-photo.jpg").read_bytes())
+    (folder / "XX999.png").write_bytes(qr.png(running.payload("two")))
+    (folder / "SH002.png").write_bytes(b"no picture")
+    tried = well(nearcode("import", "codes", folder, "--chain", "tea", "--dry-run"))
+    assert "created 2, updated 0, unchanged 0, rejected 2" in tried
+    said = imported(folder)
+    assert "created 2, updated 0, unchanged 0, rejected 2" in said
+    assert "XX999.png: there is no store XX999" in said
+    assert "SH002.png: this is not a JPEG" in said
+    packed = tmp_path / "codes.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for file in folder.iterdir():
+            archive.write(file, file.name)
+        archive.writestr("SH003.png", qr.png(running.payload("three")))
+    assert "created 1, updated 0, unchanged 2, rejected 2" in imported(packed)
+    packed.write_bytes(packed.read_bytes()[:-30])
+    badly(nearcode("import", "codes", packed, "--chain", "tea"))
+
+
+def test_keys_are_made_listed_and_revoked(nearcode: Nearcode) -> None:
+    made = nearcode("key", "create", "--role", "manager", "--store", "SH001", "--store", "SH002",
+                    "--chain", "tea", "--name", "店长")  # fmt: skip
+    key = well(made).strip()
+    assert re.fullmatch(r"nck_[\w-]{43}", key), "the key alone is on stdout"
+    listed = well(nearcode("key", "list", "--chain", "tea"))
+    assert key not in listed
+    assert "SH001, SH002" in listed
+    key_id = re.search(r"Key ([0-9a-f-]{36})", made.err)
+    assert key_id is not None
+    badly(nearcode("key", "revoke", key_id[1], "--chain", "coffee"))
+    well(nearcode("key", "revoke", key_id[1], "--chain", "tea"))
+    (row,) = [line for line in well(nearcode("key", "list", "--chain", "tea")).splitlines()
+              if key_id[1] in line]  # fmt: skip
+    assert len(re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", row)) == 2, "created and revoked"
+    badly(nearcode("key", "create", "--role", "manager", "--chain", "tea"))
+    badly(nearcode("key", "create", "--role", "king", "--chain", "tea"))
+    for role in ("hq", "read"):
+        well(nearcode("key", "create", "--role", role, "--chain", "tea"))
+
+
+@pytest.fixture(scope="module")
+def entry(module_database_url: str) -> str:
+    """An entry with one placement, which the command line cannot make."""
+
+    async def make() -> None:
+        connection = await db.connect(module_database_url)
+        try:
+            await connection.execute(
+                "INSERT INTO entries (chain_id, entry, name)"
+                " SELECT chain_id, 'tea', '活码' FROM chains WHERE chain = 'tea'"
+            )
+            await connection.execute(
+                "INSERT INTO placements (chain_id, entry, placement, name, channel)"
+                " SELECT chain_id, 'tea', 'p-1', '海报', 'poster' FROM chains WHERE chain = 'tea'"
+            )
+        finally:
+            await connection.close()
+
+    running.run(make())
+    return "tea"
+
+
+def test_route_explains_a_decision_and_takes_no_seat(nearcode: Nearcode, entry: str) -> None:
+    # Lujiazui in the sample: SH001 and SH002 are full.
+    said = well(nearcode("route", "121.4956", "31.2409", "--entry", entry))
+    assert re.search(r"skipped\s+.*\(SH002\)\s+.* m\s+full", said)
+    assert "Outcome: code" in said
+    told = json.loads(well(nearcode("route", "121.4956", "31.2409", "--json")))
+    assert told["outcome"] == "code"
+    assert {hop["skipped"] for hop in told["hops"]} == {"full"}
+    there = well(nearcode("route", "121.5001", "31.2388", "--datum", "gcj02", "--json"))
+    assert json.loads(there)["located"]["city"] == "上海市"
+    assert (
+        json.loads(well(nearcode("route", "-73.98", "-40.75", "--json")))["outcome"] == "unserved"
+    )
+    badly(nearcode("route", "200", "31"))
+    badly(nearcode("route", *HERE, "--entry", "nobody"))
+    badly(nearcode("route", *HERE, "--datum", "mars"))
+
+
+def test_report_tells_conversion_in_three_forms(nearcode: Nearcode, entry: str) -> None:
+    table = well(nearcode("report", "--chain", "tea", "--by", "store"))
+    assert "conversion" in table
+    told = json.loads(well(nearcode("report", "--chain", "tea", "--format", "json")))
+    assert told["total"]["scans"] == 0
+    assert [row["key"] for row in told["rows"]] == ["all"]
+    text = well(nearcode("report", "--chain", "tea", "--by", "none", "--format", "csv"))
+    (row,) = csv.DictReader(io.StringIO(text.lstrip("\ufeff")))
+    assert (row["key"], row["scans"], row["conversion"]) == ("all", "0", "")
+    since = ("--since", "2026-01-01", "--until", "2026-01-31")
+    well(nearcode("report", "--chain", "tea", "--by", "day", *since))
+    badly(nearcode("report", "--chain", "tea", "--since", "yesterday"))
+    badly(nearcode("report", "--chain", "tea", "--by", "moon"))
+
+
+def test_a_poster_reads_as_the_url_in_every_form(
+    nearcode: Nearcode, entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARCODE_PUBLIC_URL", "https://qr.example.com")
+    monkeypatch.chdir(tmp_path)
+    url = "https://qr.example.com/q/tea"
+    well(nearcode("poster", entry))
+    assert read(tmp_path / "tea.svg") == url
+    for form in ("svg", "png", "pdf"):
+        file = tmp_path / f"out.{form}"
+        well(nearcode("poster", entry, "--placement", "p-1", "--out", file))
+        assert read(file) == f"{url}?p=p-1"
+        well(nearcode("poster", entry, "--placement", "p-1", "--format", form))
+        assert read(tmp_path / f"tea-p-1.{form}") == f"{url}?p=p-1"
+    badly(nearcode("poster", "nobody"))
+    badly(nearcode("poster", entry, "--placement", "nowhere"))
+    badly(nearcode("poster", entry, "--out", tmp_path / "missing" / "out.svg"))
+    logo = tmp_path / "logo.png"
+    logo.write_bytes(b"no picture")
+    badly(nearcode("poster", entry, "--logo", logo))
+
+
+def read(file: Path) -> str:
+    """What a phone reads from the print; SVG and PDF are drawn by their rectangles alone."""
+    data = file.read_bytes()
+    if file.suffix == ".png":
+        return qr.decode(data)
+    boxes: list[tuple[float, float, float, float]]
+    if file.suffix == ".svg":
+        side = float(re.search(rb'viewBox="0 0 ([\d.]+) ', data)[1])  # type: ignore[index]
+        runs = re.findall(rb"M(\d+) (\d+)h(\d+)v1h", data)
+        boxes = [(float(x), float(y), float(width), 1.0) for x, y, width in runs]
+    else:
+        streams = re.findall(rb"/FlateDecode \].*?stream\r?\n(.*?)endstream", data, re.DOTALL)
+        texts = [zlib.decompress(base64.a85decode(b"<~" + s.strip(), adobe=True)) for s in streams]
+        content = max(texts, key=lambda text: text.count(b" re")).decode("latin-1")
+        found = re.findall(r"(-?[\d.]+) (-?[\d.]+) (-?[\d.]+) (-?[\d.]+) re", content)
+        (_, _, _, side), *rest = [tuple(map(float, numbers)) for numbers in found]
+        boxes = [(x, side - y - height, width, height) for x, y, width, height in rest]
+    scale = 1200 / side
+    picture = Image.new("L", (1200, 1200), 255)
+    for x, y, width, height in boxes:
+        corners = (x, y, x + width, y + height)
+        left, top, right, bottom = (round(corner * scale) for corner in corners)
+        ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), fill=0)
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return qr.decode(out.getvalue())
+
+
+def test_the_doctor_finds_a_good_installation_well(
+    nearcode: Nearcode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = well(nearcode("doctor"))
+    for subject in ("database", "schema", "clock", "IP database", "places", "proxies"):
+        assert re.search(rf"ok\s+{subject}: ", said), subject
+    assert re.search(r"warning\s+public URL: .*NEARCODE_PUBLIC_URL", said)
+    monkeypatch.setenv("NEARCODE_TRUSTED_PROXIES", "0.0.0.0/0")
+    assert nearcode("doctor").code == 1
+    monkeypatch.setenv("NEARCODE_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    gone = nearcode("doctor")
+    assert gone.code == 1
+    assert re.search(r"failed\s+database: ", gone.out)
+    assert "does not answer" in badly(nearcode("key", "list"))
+
+
+def test_settings_lists_every_setting_and_tells_no_password(
+    nearcode: Nearcode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARCODE_DATABASE_URL", "postgresql://me:geheim@127.0.0.1/nearcode")
+    monkeypatch.setenv("NEARCODE_HOLD_S", "77")
+    said = well(nearcode("settings"))
+    for name in cli.Settings.model_fields:
+        assert f"NEARCODE_{name.upper()}" in said
+    assert "geheim" not in said
+    assert re.search(r"NEARCODE_HOLD_S\s+77\S*\s+900", said)
+    monkeypatch.setenv("NEARCODE_HOLD_S", "soon")
+    assert "NEARCODE_HOLD_S" in badly(nearcode("settings"))
+    monkeypatch.setenv("NEARCODE_HOLD_S", "77")
+    monkeypatch.setenv("NEARCODE_TRUSTED_PROXIES", "not-an-address")
+    assert "NEARCODE_TRUSTED_PROXIES" in badly(nearcode("settings"))
+
+
+# ---------------------------------------------------------------- as users run it
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def started(*arguments: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process of its own; killed at the end, if it is still there."""
+    process = subprocess.Popen(
+        [COMMAND, *map(str, arguments)],
+        env={**os.environ, **environment, "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def until_ready(process: subprocess.Popen[str], port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError("".join(process.communicate()))
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the service does not get ready")
+
+
+def test_a_port_in_use_is_a_clear_message(module_database_url: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with started("serve", "--port", port, NEARCODE_DATABASE_URL=module_database_url) as process:
+            out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"Port {port} is in use" in err
+    assert "Traceback" not in out + err
+
+
+def test_serve_refuses_an_older_schema(postgres_url: str) -> None:
+    running.run(conftest.execute(postgres_url, "CREATE DATABASE test_cli_old"))
+    url = conftest.with_database(postgres_url, "test_cli_old")
+    with started("serve", "--port", free_port(), NEARCODE_DATABASE_URL=url) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "nearcode migrate" in err
+    assert "Traceback" not in err
+
+
+CARD = {"base_url", "visitor_url", "hq_url", "manager_url", "chain", "entry", "keys"}
+
+
+def test_the_demo_serves_keeps_its_data_and_leaves_nothing_running(tmp_path: Path) -> None:
+    data, port = tmp_path / "data", free_port()
+    first = demo_run(data, port, signal.SIGINT)
+    began = time.monotonic()
+    second = demo_run(data, port, signal.SIGTERM)
+    assert time.monotonic() - began < 40
+    assert second["keys"] == first["keys"]
+    assert second["scans"] == first["scans"] + 1
+
+
+def demo_run(data: Path, port: int, ending: signal.Signals) -> dict[str, object]:
+    """One run from start to end; what demo.json said, and the scans counted."""
+    environment = {"NEARCODE_DATA_DIR": str(data)}
+    with started("demo", "--port", port, **environment) as process:
+        until_ready(process, port)
+        file = data / "demo.json"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        card = json.loads(file.read_text("utf-8"))
+        assert card.keys() == CARD
+        assert card["base_url"] == f"http://localhost:{port}"
+        assert card["visitor_url"] == f"{card['base_url']}/q/{card['entry']}"
+        base = f"http://127.0.0.1:{port}"
+        assert card["keys"].keys() == {"hq", "manager", "read"}
+        with httpx.Client(base_url=base, trust_env=False, timeout=30) as client:
+            for role, key in card["keys"].items():
+                headers = {"Authorization": f"Bearer {key}"}
+                assert client.get("/api/v1/stores", headers=headers).status_code == 200, role
+                status = client.get("/api/v1/keys", headers=headers).status_code
+                assert status == (200 if role == "hq" else 403), role
+            agent = {"User-Agent": "Mozilla/5.0 (iPhone) MicroMessenger/8.0.50"}
+            assert client.get(f"/q/{card['entry']}", headers=agent).status_code == 200
+            hq = {"Authorization": f"Bearer {card['keys']['hq']}"}
+            funnel = client.get("/api/v1/reports/funnel", headers=hq).json()
+        process.send_signal(ending)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    for told in (card["visitor_url"], card["hq_url"], card["manager_url"], *card["keys"].values()):
+        assert told in out
+    assert "█" in out, "the visitor's QR code, drawn in the terminal"
+    assert not (data / "postgresql" / "postmaster.pid").exists(), "the database has ended, too"
+    assert not postgres_of(data)
+    return {"keys": card["keys"], "scans": funnel["total"]["scans"]}
+
+
+def postgres_of(data: Path) -> list[str]:
+    """Command lines of processes that still work in the data folder."""
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = line.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(data) in command:
+                found.append(command)
+    return found
