@@ -8,6 +8,7 @@ import hashlib
 import re
 import secrets
 import uuid
+import zoneinfo
 from dataclasses import dataclass
 
 import asyncpg
@@ -49,6 +50,8 @@ async def create_chain(
     """
     if not _CHAIN.fullmatch(chain):
         raise errors.BadInput.of("chain", "lower-case letters, digits and dashes, 64 at most")
+    if timezone not in zoneinfo.available_timezones():
+        raise errors.BadInput.of("timezone", f"{timezone} is none; write Asia/Shanghai, say")
     await _sql.insert_chain(connection, chain_id=uuid7(), chain=chain, name=name, timezone=timezone)
     return await chain_id_of(connection, chain)
 

@@ -531,7 +531,10 @@ def poster(
         )
     except qr.QrError as error:
         raise errors.BadInput.of("logo" if logo else "size", str(error)) from error
-    out_file.write_bytes(picture)
+    try:
+        out_file.write_bytes(picture)
+    except OSError as error:
+        raise errors.SetupError(f"Cannot write {out_file}: {error.strerror}") from error
     out.print(escape(f"{out_file}: {url}"))
 
 
