@@ -349,7 +349,7 @@ def _tell_rows(
         return
     table = Table("row", "field", heading, box=rich.box.SIMPLE)
     for row in rows:
-        table.add_row(str(row.row), row.field, row.detail)
+        table.add_row(str(row.row), row.field, escape(row.detail))
     out.print(table, soft_wrap=False)
 
 

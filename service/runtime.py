@@ -17,7 +17,7 @@ from service.settings import Settings
 
 log = structlog.get_logger("nearcode")
 
-_PARTITIONS_EVERY_S = 6 * 3600
+_MAINTAIN_EVERY_S = 6 * 3600
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         async with _beside(
             _every(settings.poll_s, service.refresh, service),
             _every(settings.sweep_s, service.journal.sweep, service),
-            _every(_PARTITIONS_EVERY_S, lambda: _partitions(service), service),
+            _every(_MAINTAIN_EVERY_S, lambda: _maintain(service), service),
         ):
             yield service
     finally:
@@ -77,9 +77,10 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             pool.terminate()
 
 
-async def _partitions(service: Service) -> None:
+async def _maintain(service: Service) -> None:
     async with service.connection() as connection:
         await db.ensure_partitions(connection)
+        await db.analyze(connection)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[object]], service: Service) -> None:

@@ -2,6 +2,11 @@
 -- joined scans / scans, bots left out, by the scan's own time. A scan counts as joined when it has
 -- evidence that reaches what its code is counted by.
 
+-- name: plan_anew()!
+-- Until the transaction ends, plan for the very period and filters that are asked for: a plan made
+-- for any is ten times slower. (After five runs PostgreSQL would keep to such a one.)
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true);
+
 -- name: funnel(chain_id, by, since, until, entry, store, city, channel, scope)
 -- One row a key, and the total with key_kind 'total'. `since` and `until` are instants, until
 -- excluded; nulls do not filter. `scope`: the stores that may be seen, null for all.

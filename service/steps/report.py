@@ -56,20 +56,22 @@ async def funnel(
     scope: list[str] | None = None,
 ) -> dict[str, Any]:
     """`{total, rows}`: rows by key, null last; `until` is excluded. Bots are left out."""
-    found = await db.rows(
-        _sql.funnel(
-            connection,
-            chain_id=chain_id,
-            by=by.value,
-            since=since,
-            until=until,
-            entry=entry,
-            store=store,
-            city=city,
-            channel=channel,
-            scope=scope,
+    async with connection.transaction(readonly=True):
+        await _sql.plan_anew(connection)
+        found = await db.rows(
+            _sql.funnel(
+                connection,
+                chain_id=chain_id,
+                by=by.value,
+                since=since,
+                until=until,
+                entry=entry,
+                store=store,
+                city=city,
+                channel=channel,
+                scope=scope,
+            )
         )
-    )
     total = next(_row(row, "total") for row in found if row["kind"] == "total")
     if by is By.NONE:
         return {"total": total, "rows": [{**total, "key": "all"}]}
@@ -121,11 +123,13 @@ async def unserved(
     whole_chain: bool = True,
 ) -> list[dict[str, Any]]:
     """Where scans ended without a code, and why, most first; places to about 1 km."""
-    rows = await db.rows(
-        _sql.unserved(
-            connection, chain_id=chain_id, since=since, until=until, scope_all=whole_chain
+    async with connection.transaction(readonly=True):
+        await _sql.plan_anew(connection)
+        rows = await db.rows(
+            _sql.unserved(
+                connection, chain_id=chain_id, since=since, until=until, scope_all=whole_chain
+            )
         )
-    )
     return [dict(row) for row in rows]
 
 

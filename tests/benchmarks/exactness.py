@@ -7,6 +7,7 @@ in whole millimetres. Another's answer counts as wrong only if it is farther awa
 millimetres.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from service.domain import Outcome
 from service.steps import route
-from tests.benchmarks import oracle, worlds
+from tests.benchmarks import measuring, oracle, worlds
+from tests.benchmarks.options import Options
 from tests.benchmarks.worlds import Degrees
 
 CLOSED_SHARE = 0.33
@@ -24,6 +26,46 @@ SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
 
 # Anywhere on earth is in reach.
 RULES = route.Rules(radius_m=3e7, trusted_accuracy_m=150.0, max_choices=5, max_hops=20)
+
+
+def run(options: Options) -> Iterator[str]:
+    # Here, so that the tests, which use the rest, need none of the others installed.
+    from tests.benchmarks import peers_wrong
+
+    queries = options.scaled(100_000, least=1_000)
+    stores = options.stores(25_000)
+    worlds_asked: dict[str, Iterator[Asked]] = {
+        f"{len(stores):,} {options.stores_are}": real_shaped(stores, queries, options.seed),
+        f"random worlds of 1 to {SIZES[-1]:,}": random(queries, options.seed),
+    }
+    for name, parts in worlds_asked.items():
+        start = time.perf_counter()
+        tally = peers_wrong.Tally()
+        asked_count, wrong = 0, []
+        for part in parts:
+            asked_count += len(part.visitors)
+            wrong += part.wrong
+            tally.add(part)
+        taken_s = time.perf_counter() - start
+        yield (
+            f"### {name}: {len(wrong)} wrong in {asked_count:,} "
+            f"({'pass' if not wrong else 'FAIL'}; target 0; {taken_s:.0f} s)"
+        )
+        yield from wrong[:5]
+        rows = [("nearcode route", asked_count, len(wrong), 0.0, 0.0), *tally.rows()]
+        yield measuring.table(
+            ("on the same questions", "wrong", "share", "median detour", "largest"),
+            [
+                (
+                    finder,
+                    f"{count:,}",
+                    f"{count / total:.3%}",
+                    f"{median_m:,.3f} m",
+                    f"{most_m:,.1f} m",
+                )
+                for finder, total, count, median_m, most_m in rows
+            ],
+        )
 
 
 @dataclass(slots=True)
@@ -41,11 +83,11 @@ def real_shaped(stores: Degrees, queries: int, seed: int) -> Iterator[Asked]:
     yield from asked(stores, lambda n: worlds.visitors(stores, n, rng), queries, rng)
 
 
-def random(queries: int, seed: int) -> Iterator[tuple[str, Asked]]:
+def random(queries: int, seed: int) -> Iterator[Asked]:
     """Each kind of world in each size, the queries shared out evenly."""
     rng = np.random.default_rng(seed)
     each = -(-queries // (len(worlds.RANDOM) * len(SIZES)))
-    for kind, make in worlds.RANDOM.items():
+    for make in worlds.RANDOM.values():
         for size in SIZES:
             stores = make(size, rng)
 
@@ -56,8 +98,7 @@ def random(queries: int, seed: int) -> Iterator[tuple[str, Asked]]:
             ) -> Degrees:
                 return worlds.any_visitors(make, stores, count, rng)
 
-            for done in asked(stores, visitors, each, rng):
-                yield kind, done
+            yield from asked(stores, visitors, each, rng)
 
 
 def asked(
@@ -79,8 +120,8 @@ def asked(
 
 
 def _edit(world: worlds.World, serving: NDArray[np.bool_], rng: np.random.Generator) -> None:
-    """Two in a hundred stores change, at least one stays open."""
-    for number in rng.integers(len(serving), size=1 + len(serving) // 50).tolist():
+    """One in ten stores changes, a hundred at most; at least one stays open."""
+    for number in rng.integers(len(serving), size=min(100, 1 + len(serving) // 10)).tolist():
         serving[number] = not serving[number]
         if not serving.any():
             serving[number] = True

@@ -30,7 +30,6 @@ from service.domain import (
     Source,
     Store,
     StoreStatus,
-    uuid7,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -190,7 +189,8 @@ def chain(stores: Degrees, serves: Iterable[bool], *, radius_m: float | None = N
                 updated_at=NOW,
             )
         )
-        made.codes[name] = [_code(chain_id, name, full=not serving and not closed)]
+        full = not serving and not closed
+        made.codes[name] = [_code(chain_id, uuid.UUID(int=number), name, full=full)]
     asyncio.run(made.settle_all(list(made.stores)))
     entry = Entry(chain_id, "bench", "bench", radius_m, frozenset(), IpPolicy.CHOOSE, ())
     made.entries[entry.entry] = directory.entries[entry.entry] = entry
@@ -219,10 +219,10 @@ def fixes(places: Degrees) -> list[Fix]:
     ]
 
 
-def _code(chain_id: uuid.UUID, store: str, *, full: bool) -> Code:
+def _code(chain_id: uuid.UUID, code_id: uuid.UUID, store: str, *, full: bool) -> Code:
     return Code(
         chain_id=chain_id,
-        code_id=uuid7(),
+        code_id=code_id,
         store=store,
         kind="wecom_group",
         payload=f"https://work.weixin.qq.com/gm/{store}",
