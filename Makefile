@@ -10,6 +10,7 @@ BIN := .venv/bin
 # Their times tell when the virtual environment was last made to match the locks.
 RUNTIME := .venv/.runtime-installed
 DEV := .venv/.dev-installed
+BENCH := .venv/.bench-installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input -qq
 # Build isolation would fetch a build backend that no lock names.
 INSTALL_SELF := $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
@@ -25,7 +26,7 @@ help: ## this list
 	@echo "make check   lint, and check formatting, types and who imports whom"
 	@echo "make format  format the code"
 	@echo "make bench   print the benchmark table"
-	@echo "make lock    write requirements.lock and requirements-dev.lock anew (needs uv; ARGS=--upgrade)"
+	@echo "make lock    write the requirements*.lock files anew (needs uv; ARGS=--upgrade)"
 	@echo "make clean   remove the virtual environment and caches; the data folder stays"
 	@echo
 	@echo "PYTHON=python3.13 make ... chooses the interpreter of a new virtual environment."
@@ -48,7 +49,7 @@ format: $(DEV)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(DEV)
+bench: $(BENCH)
 	@exec $(BIN)/python -m tests.benchmarks $(ARGS)
 
 # Universal: one lock for Python 3.11 to 3.13, Linux and macOS, Intel and ARM.
@@ -57,6 +58,8 @@ lock: # ARGS=--upgrade for newer versions
 	$(UV_COMPILE) pyproject.toml --group build --group dev --output-file requirements-dev.lock
 	$(UV_COMPILE) pyproject.toml --group build --constraints requirements-dev.lock \
 		--output-file requirements.lock
+	$(UV_COMPILE) --group bench --constraints requirements-dev.lock \
+		--output-file requirements-bench.lock
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -94,3 +97,9 @@ $(DEV): requirements-dev.lock requirements.lock pyproject.toml | $(BIN)/python
 	@$(PIP_INSTALL) --require-hashes --requirement requirements-dev.lock
 	@$(INSTALL_SELF)
 	@touch $@ $(RUNTIME)
+
+# The peers that are measured against; their lock agrees with the development one.
+$(BENCH): requirements-bench.lock $(DEV)
+	@echo "Installing what the benchmarks compare with (once)"
+	@$(PIP_INSTALL) --require-hashes --requirement requirements-bench.lock
+	@touch $@

@@ -16,7 +16,7 @@ exactly geodesic order:
 Distances are compared in whole millimetres, ties by key.
 """
 
-import heapq
+import bisect
 import itertools
 import math
 from array import array
@@ -32,8 +32,6 @@ from geo.point import Point
 _ROUNDING_M = 1e-6
 # Beyond this chord the farthest-out point of the ellipsoid has the smallest angle: sqrt(a^2 - b^2).
 _FAR_CHORD_M = 530_000.0
-# A walk mostly ends at its first store, which is settled by the chord of the second.
-_FIRST_ASK = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,64 +111,63 @@ class StoreIndex:
 
     def nearest(self, point: Point, k: int = 1, *, within_m: float | None = None) -> list[Near]:
         """The `k` nearest stores, nearest first; fewer if there are fewer (within `within_m`)."""
-        return list(itertools.islice(self._walk(point, k + 1, within_m), k)) if k > 0 else []
+        return list(itertools.islice(self.walk(point, within_m=within_m, expect=k), k))
 
-    def walk(self, point: Point, *, within_m: float | None = None) -> Iterator[Near]:
+    def walk(
+        self, point: Point, *, within_m: float | None = None, expect: int = 1
+    ) -> Iterator[Near]:
         """All stores (within `within_m`, inclusive), nearest first, found as they are asked for.
+
+        `expect` is how many will likely be asked for: the tree is asked for these at once.
 
         The index may be edited while a walk is under way: it goes on behind the store that it gave
         last, in the index as it then is.
         """
-        return self._walk(point, _FIRST_ASK, within_m)
+        return self._walk(point, expect + 1, within_m)
 
     def _walk(self, point: Point, ask: int, within_m: float | None) -> Iterator[Near]:
         limit_mm = math.inf if within_m is None else round(within_m * 1000)
         given = (-1, "")
-        while True:
+        edits = -1
+        while edits != self._edits:
             edits = self._edits
-            for near_mm, key, near_m in self._settled(point, ask, given, limit_mm):
-                given = (near_mm, key)
-                yield Near(key, near_m)
+            for batch in self._settled(point, ask, limit_mm):
+                for near_mm, key, near_m in batch:
+                    if (near_mm, key) > given:
+                        given = (near_mm, key)
+                        yield Near(key, near_m)
+                        if edits != self._edits:
+                            break
                 if edits != self._edits:
                     break
-            else:
-                return
 
     def _settled(
-        self, point: Point, ask: int, behind: tuple[int, str], limit_mm: float
-    ) -> Iterator[tuple[int, str, float]]:
-        """Stores as (mm, key, metres) in that order, those after `behind`, up to `limit_mm`."""
+        self, point: Point, ask: int, limit_mm: float
+    ) -> Iterator[list[tuple[int, str, float]]]:
+        """Stores up to `limit_mm` as (mm, key, metres) in that order, in batches of any size."""
         if not self._slots:
             return
         centre = distance.ecef(point)
         # half a millimetre for the rounding to whole ones, and some
         limit_m = limit_mm / 1000 + 0.001
-        waiting: list[tuple[int, str, float]] = []  # a heap: distance known, turn not yet come
-        settled: set[int] = set()
+        waiting: list[tuple[int, str, float]] = []  # distance known, turn not yet come
+        measured: set[int] = set()
         while True:
             chords = self._chords(centre, ask, limit_m)
-            for chord_m, slot in chords:
-                if slot in settled:
-                    continue
-                least_mm = _least_mm(centre, chord_m)
-                while waiting and waiting[0][0] < least_mm:
-                    yield heapq.heappop(waiting)
-                if least_mm > limit_mm:
-                    return
-                settled.add(slot)
-                near = self._measured(point, slot)
-                if near[:2] > behind and near[0] <= limit_mm:
-                    heapq.heappush(waiting, near)
-            if len(chords) < ask:  # no other has a chord within the limit, nor a way
-                break
-            least_mm = _least_mm(centre, chords[-1][0])
-            while waiting and waiting[0][0] < least_mm:
-                yield heapq.heappop(waiting)
-            if least_mm > limit_mm:
+            complete = len(chords) < ask  # no other has a chord within the limit, nor a way
+            # What has not been measured then is at least as far as the last chord says.
+            least_mm = math.inf if complete else _least_mm(centre, chords[-1][0])
+            for _, slot in chords if complete else chords[:-1]:
+                if slot not in measured:
+                    measured.add(slot)
+                    waiting.append(self._measured(point, slot))
+            waiting.sort()
+            ready = bisect.bisect_left(waiting, (min(least_mm, limit_mm + 1),))
+            yield waiting[:ready]
+            if complete or least_mm > limit_mm:
                 return
+            del waiting[:ready]
             ask *= 4
-        while waiting:
-            yield heapq.heappop(waiting)
 
     def _chords(self, centre: tree.Place, ask: int, limit_m: float) -> list[tuple[float, int]]:
         """The `ask` shortest chords (more where they tie) as (metres, slot), in order; fewer only

@@ -33,6 +33,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         lifespan=lifespan,
         # Its pages load scripts from elsewhere; /openapi.json is all that programs need.
         docs_url=None,
+        max_body_size=_max_body(settings),
         redoc_url=None,
     )
     problems.install(app)
@@ -40,6 +41,11 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         app.include_router(module.router)
     app.add_middleware(AccessLog)
     return app
+
+
+def _max_body(settings: Settings) -> int | None:
+    """Bytes of any request: an upload and what multipart puts around it."""
+    return int(settings.max_upload_mb * 1_000_000) + 1_000_000 if settings.max_upload_mb else None
 
 
 class AccessLog:

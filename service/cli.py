@@ -1,4 +1,7 @@
-"""The `nearcode` command."""
+"""The `nearcode` command.
+
+What serves HTTP is imported by the commands that serve: the others start in half the time.
+"""
 
 import asyncio
 import contextlib
@@ -27,21 +30,22 @@ from service import (
     accounts,
     catalog,
     db,
-    demo,
     doctor,
     embedded,
     errors,
+    explanation,
     importing,
     journal,
     logs,
+    moments,
     pictures,
+    printing,
     qr,
-    server,
     tabular,
 )
+from service import map as maps
 from service.directory import Chain, Directory
-from service.domain import Hop, Outcome, Role, Routing
-from service.http import context, images
+from service.domain import Role, Routing, Store
 from service.settings import Settings
 from service.steps import locate, report, show
 from service.steps import route as step_route
@@ -147,6 +151,8 @@ def run_demo(
     ] = "127.0.0.1",
 ) -> None:
     """Serve the sample chain: what `make run` does."""
+    from service import demo, server
+
     with server.terminable(), server.listen(host, port) as listener:
         name = demo.network_address() if host in ("0.0.0.0", "::") else None  # noqa: S104
         plain = Settings(log_format="text", log_level="WARNING")
@@ -164,6 +170,8 @@ def run_demo(
 
 
 async def _prepare_demo(settings: Settings, url: str) -> dict[str, Any]:
+    from service import demo
+
     await db.migrate(url)
     connection = await db.connect(url)
     try:
@@ -178,6 +186,8 @@ async def _prepare_demo(settings: Settings, url: str) -> dict[str, Any]:
 
 
 def _announce(told: dict[str, Any], settings: Settings) -> None:
+    from service import demo
+
     out.print(demo.terminal_code(told["visitor_url"]), soft_wrap=False, no_wrap=True)
     for who, url, what in (
         ("Visitors", told["visitor_url"], "scan the code, or open it"),
@@ -196,6 +206,8 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64)] = 1,
 ) -> None:
     """The service alone. The database must have been migrated."""
+    from service import server
+
     settings = _settings()
     with (
         server.terminable(),
@@ -365,9 +377,14 @@ def route(
     entry: Annotated[str | None, typer.Option(help="Needed if there are several.")] = None,
     accuracy_m: Annotated[float | None, typer.Option(min=0, help="Radius in metres.")] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
+    picture: Annotated[
+        Path | None, typer.Option("--map", help="Also draw it: FILE.html or FILE.svg.")
+    ] = None,
 ) -> None:
     """The decision for a visitor at LON LAT, explained; no seat is taken."""
     settings = _settings()
+    if picture is not None and picture.suffix.lower() not in _DRAWN:
+        raise errors.BadInput.of("--map", f"{picture.name} ends neither in .html nor in .svg")
     try:
         point = Point(lon, lat)
     except InvalidPoint as error:
@@ -390,20 +407,30 @@ def route(
 
     known, name = _run(settings, work)
     found = known.entries[name]
-    routing = step_route.Route(
-        known, found, journal.rules(settings), datetime.now(UTC), fix
-    ).explain()
+    asked = step_route.Route(known, found, journal.rules(settings), datetime.now(UTC), fix)
+    routing = asked.explain()
     if as_json:
         out.print_json(json.dumps(show.public(known, found.chain_id, routing)))
     else:
-        _tell_routing(known, found.chain_id, routing)
+        _tell_routing(asked, routing)
+    if picture is not None:
+        _draw(picture, asked, routing)
 
 
-def _tell_routing(known: Directory, chain_id: UUID, routing: Routing) -> None:
-    stores = known.chains[chain_id].stores
+_DRAWN = {".html": maps.html, ".svg": maps.svg}
 
-    def named(store: str | None) -> str:
-        shop = stores.get(store or "")
+
+def _draw(file: Path, asked: step_route.Route, routing: Routing) -> None:
+    drawn = _DRAWN[file.suffix.lower()](asked, routing)
+    try:
+        file.write_text(drawn, "utf-8")
+    except OSError as error:
+        raise errors.BadInput.of("--map", f"{file}: {error.strerror}") from error
+    err.print(f"Map: {escape(str(file))}")
+
+
+def _tell_routing(asked: step_route.Route, routing: Routing) -> None:
+    def named(shop: Store | None) -> str:
         return escape(f"{shop.name} ({shop.store})") if shop else "the entry's fallback"
 
     def far(metres: float | None) -> str:
@@ -416,21 +443,13 @@ def _tell_routing(known: Directory, chain_id: UUID, routing: Routing) -> None:
         )
         out.print(f"Visitor: {where or 'abroad or at sea'}, within {place.accuracy_m:,.0f} m")
     table = Table("", "store", "distance", "why", box=rich.box.SIMPLE)
-    hop: Hop
-    for hop in routing.hops:
-        table.add_row("skipped", named(hop.store), far(hop.distance_m), hop.skipped.value)
-    if routing.outcome is Outcome.CODE:
-        table.add_row(
-            "[bold]shown[/bold]",
-            named(routing.store),
-            far(routing.distance_m),
-            routing.reason.value,
-        )
-    for offer in routing.choices:
-        table.add_row("choice", named(offer.store), far(offer.distance_m), routing.reason.value)
+    for row in explanation.rows(asked, routing):
+        part = f"[bold]{row.part}[/bold]" if row.part is explanation.Part.SHOWN else row.part.value
+        table.add_row(part, named(row.store), far(row.distance_m), row.why.value)
     out.print(table, soft_wrap=False)
-    out.print(f"Outcome: [bold]{routing.outcome}[/bold], {routing.reason}")
-    code = known.codes.get(routing.code_id) if routing.code_id else None
+    _, because = explanation.REASONS[routing.reason]
+    out.print(f"Outcome: [bold]{routing.outcome}[/bold], {routing.reason}: {because}.")
+    code = asked.directory.codes.get(routing.code_id) if routing.code_id else None
     if code is not None:
         out.print(
             f"Code: {code.code_id}, {code.kind}, {code.members} members and {code.held} held "
@@ -463,8 +482,8 @@ def run_report(
             connection,
             chain_id,
             by=by,
-            since=context.instant(since, "since", zone),
-            until=context.instant(until, "until", zone, end_of_day=True),
+            since=moments.instant(since, "since", zone),
+            until=moments.instant(until, "until", zone, end_of_day=True),
             entry=entry,
             store=store,
             city=city,
@@ -524,9 +543,9 @@ def poster(
     if out_file is None:
         stem = "-".join(part for part in (entry, placement) if part)
         out_file = Path(f"{stem}.{form}")
-    url = images.entry_url(settings.public_url, entry, placement)
+    url = printing.entry_url(settings.public_url, entry, placement)
     try:
-        picture = images.draw(
+        picture = printing.draw(
             url, form.value, size=size, logo=logo.read_bytes() if logo else None, name=name
         )
     except qr.QrError as error:

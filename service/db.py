@@ -98,6 +98,8 @@ async def acquire(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
         async with pool.acquire(timeout=_ACQUIRE_TIMEOUT_S) as connection:
             yield connection
     except _LOST as error:
+        if isinstance(error, ValueError):
+            raise  # asyncpg's DataError: a value that fits no column is no lost connection
         raise errors.Unavailable("The database does not answer") from error
 
 

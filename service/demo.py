@@ -10,9 +10,8 @@ from typing import Any
 
 import qrcode
 
-from service import accounts, catalog, db, errors, importing, tabular
+from service import accounts, catalog, db, errors, importing, printing, tabular
 from service.domain import IpPolicy, Role
-from service.http import images
 from service.settings import Settings
 
 _MANAGED_STORES = 3
@@ -90,7 +89,7 @@ async def card(connection: db.Connection, settings: Settings) -> dict[str, Any]:
     base = settings.public_url
     return {
         "base_url": base,
-        "visitor_url": images.entry_url(base, sample["entry"]),
+        "visitor_url": printing.entry_url(base, sample["entry"]),
         "hq_url": f"{base}/hq",
         "manager_url": f"{base}/m",
         "chain": sample["chain"],

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
+from uuid import UUID
 
-from service.domain import Hop, Outcome, Reason, Routing, Skipped, Store, StoreStatus
+from service.domain import Code, Hop, Outcome, Reason, Routing, Skipped, Store, StoreStatus
 from service.steps.route import Candidate, Route
 
 _MOST_NEXT = 3
@@ -27,13 +28,15 @@ class Part(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the explanation. `number` counts stores in the order in which they were, or would
-    be, tried: two codes of one store share it. Without a store, it is the entry's own code."""
+    be, tried: two codes of one store share it. Without a store, it is the entry's own code.
+    `code` is the one that was skipped, shown or would be tried."""
 
     number: int
     part: Part
     store: Store | None
     distance_m: float | None
     why: Reason | Skipped
+    code: Code | None = None
 
 
 Words: TypeAlias = tuple[str, str]
@@ -89,8 +92,13 @@ SKIPS: dict[Skipped, Words] = {
 }
 
 
-def words(why: Reason | Skipped) -> Words:
-    return REASONS[why] if isinstance(why, Reason) else SKIPS[why]
+def why(row: Row) -> Words:
+    """Why this row is what it is."""
+    if row.part is Part.NEXT:
+        return "前面的若都不能接待，就轮到这家", "Would be tried if those before it could not serve"
+    if row.part is Part.BEYOND:
+        return "能接待，但在入口半径之外", "It can serve, but stands outside the entry's radius"
+    return REASONS[row.why] if isinstance(row.why, Reason) else SKIPS[row.why]
 
 
 def outcome(route: Route, routing: Routing) -> Words:
@@ -114,7 +122,9 @@ def distance(metres: float) -> str:
     """As a person would say it: `6 m`, `316 m`, `2.4 km`, `2,105 km`."""
     if round(metres) < 1000:
         return f"{metres:.0f} m"
-    return f"{metres / 1000:.1f} km" if metres < 99_950 else f"{metres / 1000:,.0f} km"
+    if metres < 99_950:
+        return f"{metres / 1000:.1f}".removesuffix(".0") + " km"
+    return f"{metres / 1000:,.0f} km"
 
 
 def rows(route: Route, routing: Routing) -> list[Row]:
@@ -123,22 +133,45 @@ def rows(route: Route, routing: Routing) -> list[Row]:
     stores = route.chain.stores
     numbers: dict[str | None, int] = {}
 
-    def row(part: Part, store: str | None, distance_m: float | None, why: Reason | Skipped) -> Row:
+    def row(
+        part: Part,
+        store: str | None,
+        distance_m: float | None,
+        why: Reason | Skipped,
+        code: UUID | None = None,
+    ) -> Row:
         number = numbers.setdefault(store, len(numbers) + 1)
-        return Row(number, part, stores.get(store or ""), distance_m, why)
+        known = route.directory.codes.get(code) if code else None
+        return Row(number, part, stores.get(store or ""), distance_m, why, known)
 
-    found = [row(Part.SKIPPED, hop.store, hop.distance_m, hop.skipped) for hop in routing.hops]
-    for offer in routing.choices:
-        found.append(row(Part.CHOICE, offer.store, offer.distance_m, routing.reason))
+    found = [
+        row(Part.SKIPPED, hop.store, hop.distance_m, hop.skipped, hop.code_id)
+        for hop in routing.hops
+    ]
+    found += [
+        row(Part.CHOICE, offer.store, offer.distance_m, routing.reason) for offer in routing.choices
+    ]
     if routing.outcome is Outcome.CODE:
-        found.append(row(Part.SHOWN, routing.store, routing.distance_m, routing.reason))
+        found.append(
+            row(Part.SHOWN, routing.store, routing.distance_m, routing.reason, routing.code_id)
+        )
         if routing.store is not None:
-            for after in _after(route, routing.store):
-                found.append(row(Part.NEXT, after.code.store, after.distance_m, after.reason))
+            found += [
+                row(
+                    Part.NEXT,
+                    after.code.store,
+                    after.distance_m,
+                    after.reason,
+                    after.code.code_id,
+                )
+                for after in _after(route, routing.store)
+            ]
     if routing.outcome is not Outcome.CHOOSE and routing.store is None and route.fix is not None:
-        for near in route.nearest_serving(route.fix.point):
+        open_ones = route.nearest_serving(route.fix.point)
+        # A store on the way can have room and yet be none for this visitor, who reported it.
+        near = next((near for near in open_ones if near.key not in numbers), None)
+        if near is not None:
             found.append(row(Part.BEYOND, near.key, near.distance_m, Reason.OUT_OF_RANGE))
-            break
     return found
 
 

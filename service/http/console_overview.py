@@ -8,11 +8,11 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from service import errors
+from service import errors, moments, printing
 from service.accounts import Caller
 from service.directory import Chain
 from service.domain import Entry, Placement, Role, StoreStatus
-from service.http import console_pages, context, images, sessions
+from service.http import console_pages, sessions
 from service.http.console_pages import PageRoute
 from service.http.context import ServiceDep
 from service.runtime import Service
@@ -68,7 +68,7 @@ async def _overview(
     by = next((known for known in _BYS if known.value == by_name), report.By.CITY)
     since = month
     with contextlib.suppress(errors.BadInput):
-        since = context.instant(since_text, "since", frame.timezone) or month
+        since = moments.instant(since_text, "since", frame.timezone) or month
     async with service.connection() as connection:
         key = {"connection": connection, "chain_id": caller.chain_id}
         of_today = await report.funnel(**key, by=report.By.NONE, since=today)
@@ -195,7 +195,7 @@ def _entry_card(service: Service, entry: Entry) -> console.EntryCard:
 
     return console.EntryCard(
         name=entry.name,
-        visitor_url=images.entry_url(service.settings.public_url, entry.entry),
+        visitor_url=printing.entry_url(service.settings.public_url, entry.entry),
         code=console.Download(name=entry.name, url=picture),
         placements=[download(placement) for placement in placements[:_PLACEMENTS]],
         placement_count=len(placements),

@@ -17,7 +17,16 @@ from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFi
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from geo import datum as datums
-from service import accounts, catalog, errors, importing, pictures, tabular
+from service import (
+    accounts,
+    catalog,
+    errors,
+    importing,
+    moments,
+    pictures,
+    printing,
+    tabular,
+)
 from service.accounts import Caller
 from service.domain import (
     ENTRY_PATTERN,
@@ -27,7 +36,7 @@ from service.domain import (
     IpPolicy,
     Role,
 )
-from service.http import context, images, visitor
+from service.http import context, visitor
 from service.http.context import Editor, Hq, Json, Moment, Reader, ServiceDep, Text
 from service.runtime import Service
 from service.steps import join, report, show
@@ -542,8 +551,8 @@ async def funnel(
             connection,
             caller.chain_id,
             by=by,
-            since=context.instant(since, "since", timezone),
-            until=context.instant(until, "until", timezone, end_of_day=True),
+            since=moments.instant(since, "since", timezone),
+            until=moments.instant(until, "until", timezone, end_of_day=True),
             entry=entry or None,
             store=store or None,
             city=city or None,
@@ -570,8 +579,8 @@ async def unserved(
         rows = await report.unserved(
             connection,
             caller.chain_id,
-            since=context.instant(since, "since", timezone),
-            until=context.instant(until, "until", timezone, end_of_day=True),
+            since=moments.instant(since, "since", timezone),
+            until=moments.instant(until, "until", timezone, end_of_day=True),
             whole_chain=caller.role is not Role.MANAGER,
         )
     if _wants_csv(request):
@@ -594,7 +603,7 @@ async def joins(
             connection,
             caller.chain_id,
             after=after,
-            since=context.instant(since, "since", _timezone(service, caller)),
+            since=moments.instant(since, "since", _timezone(service, caller)),
             stores=caller.scope,
             most=limit + 1,
         )
@@ -729,12 +738,12 @@ def entry_json(row: asyncpg.Record, service: Service) -> dict[str, Any]:
         "brands": row["brands"],
         "ip_policy": row["ip_policy"],
         "fallback": row["fallback"],
-        "url": images.entry_url(service.settings.public_url, row["entry"]),
+        "url": printing.entry_url(service.settings.public_url, row["entry"]),
     }
 
 
 def placement_json(row: asyncpg.Record, service: Service) -> dict[str, Any]:
-    url = images.entry_url(service.settings.public_url, row["entry"], row["placement"])
+    url = printing.entry_url(service.settings.public_url, row["entry"], row["placement"])
     return {
         "entry": row["entry"],
         "placement": row["placement"],

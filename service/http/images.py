@@ -3,11 +3,10 @@
 import asyncio
 import hashlib
 from typing import Annotated
-from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, File, Query, Request, Response, UploadFile
 
-from service import errors, qr
+from service import errors, printing, qr
 from service.domain import Code, Entry
 from service.http import context
 from service.http.context import Reader, ServiceDep
@@ -59,12 +58,6 @@ def image_url(code: Code) -> str:
     return f"/c/{code.code_id}.png?v={version_of(code)}"
 
 
-def entry_url(public_url: str, entry: str, placement: str | None = None) -> str:
-    """The permanent URL that is printed; nothing in it ever changes."""
-    url = f"{public_url}/q/{quote(entry)}"
-    return f"{url}?{urlencode({'p': placement})}" if placement else url
-
-
 @router.get("/api/v1/entries/{entry}/qr.{form}")
 async def entry_code(
     entry: str,
@@ -102,9 +95,11 @@ async def _entry_code(
         raise errors.NotFound("png, svg or pdf")
     if placement and placement not in entry.placements:
         raise errors.NotFound(f"There is no placement {placement}")
-    url = entry_url(service.settings.public_url, entry.entry, placement)
+    url = printing.entry_url(service.settings.public_url, entry.entry, placement)
     try:
-        picture = await asyncio.to_thread(draw, url, form, size=size, logo=logo, name=entry.name)
+        picture = await asyncio.to_thread(
+            printing.draw, url, form, size=size, logo=logo, name=entry.name
+        )
     except qr.QrError as error:
         raise errors.BadInput.of("logo" if logo else "size", str(error)) from error
     name = "-".join(part for part in (entry.entry, placement) if part)
@@ -113,12 +108,3 @@ async def _entry_code(
         media_type=_MEDIA[form],
         headers={"Content-Disposition": f'inline; filename="{name}.{form}"'},
     )
-
-
-def draw(url: str, form: str, *, size: int, logo: bytes | None, name: str) -> bytes:
-    """An entry code as PNG (`size` pixels), SVG or PDF (with its name). Raises `qr.QrError`."""
-    if form == "png":
-        return qr.png(url, size_px=size, logo=logo)
-    if form == "svg":
-        return qr.svg(url, logo=logo)
-    return qr.pdf(url, logo=logo, caption=name)

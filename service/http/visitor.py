@@ -30,7 +30,7 @@ class ScanBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     entry: str = Field(max_length=64)
-    placement: str | None = Field(None, max_length=64)
+    placement: context.Text | None = Field(None, max_length=64)
 
 
 class PositionBody(BaseModel):

@@ -102,8 +102,9 @@ GROUP BY GROUPING SETS ((key), ())
 ORDER BY kind DESC, key NULLS LAST;
 
 -- name: unserved(chain_id, since, until, scope_all)
--- Scans whose last word was "nothing for you", by reason and by where they were made. Nobody's
--- store, so a manager sees none of it (`scope_all` false).
+-- Scans whose last word was "nothing for you", by reason and by where they were made; and those who
+-- refused to tell their position and then picked no store (`denied`). Nobody's store, so a manager
+-- sees none of it (`scope_all` false).
 WITH last AS (
     SELECT DISTINCT ON (r.scan_id)
         r.scan_id, r.outcome, r.reason, r.province, r.city, r.district
@@ -117,16 +118,22 @@ WITH last AS (
            OR (s.scan_id < uuid7_floor(:until::timestamptz + interval '1 minute')
                AND s.scanned_at < :until))
     ORDER BY r.scan_id, r.routing_id DESC
+), refused AS (
+    SELECT c.scan_id FROM complaints c JOIN last ON last.scan_id = c.scan_id
+    WHERE c.chain_id = :chain_id AND c.kind = 'denied'
+    GROUP BY c.scan_id
 ), place AS (
     SELECT DISTINCT ON (f.scan_id) f.scan_id, f.lon, f.lat
     FROM fixes f JOIN last ON last.scan_id = f.scan_id
     WHERE f.chain_id = :chain_id
     ORDER BY f.scan_id, f.fix_id DESC
 )
-SELECT last.reason, last.province, last.city, last.district,
+SELECT CASE last.outcome WHEN 'choose' THEN 'denied' ELSE last.reason END AS reason,
+    last.province, last.city, last.district,
     round(place.lon::numeric, 2)::float8 AS lon, round(place.lat::numeric, 2)::float8 AS lat,
     count(*) AS scans
-FROM last LEFT JOIN place USING (scan_id)
-WHERE last.outcome <> 'code' AND :scope_all::boolean
+FROM last LEFT JOIN place USING (scan_id) LEFT JOIN refused USING (scan_id)
+WHERE :scope_all::boolean
+  AND (last.outcome = 'unserved' OR (last.outcome = 'choose' AND refused.scan_id IS NOT NULL))
 GROUP BY 1, 2, 3, 4, 5, 6
-ORDER BY scans DESC, last.reason, last.province, last.city, last.district, lon, lat;
+ORDER BY scans DESC, reason, last.province, last.city, last.district, lon, lat;

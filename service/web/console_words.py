@@ -281,8 +281,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "reason.all_full": ("附近的群都满了", "All codes nearby were full"),
     "reason.no_store": ("没有能接待的门店", "No store could serve"),
     "reason.position_needed": ("没有拿到位置", "Position not given"),
-    "reason.ip_only": ("只有网络位置，没有选店", "Known by IP only, chose no store"),
-    "reason.ambiguous_position": ("位置不够准，没有选店", "Position too vague, chose no store"),
+    "reason.denied": ("拒绝了定位，没有选店", "Refused the position, chose no store"),
     "entries.title": ("活码", "Entry codes"),
     "entries.note": (
         "印在海报上的码：永久有效，扫码的人会看到最近的、有空位的群。",

@@ -101,7 +101,7 @@ class _Setting:
             "SciPy cKDTree, 3-D": Job(found(peers.SpaceKdTree(self.stores)), times),
             "PostgreSQL, full scan, planar": Job(found(sql), scans),
             "PostgreSQL, full scan, haversine": Job(
-                lambda number: sql.nearest(*degrees[number], peers.SqlScan.HAVERSINE), scans
+                lambda number: sql.nearest_by_haversine(*degrees[number]), scans
             ),
         }
         if dark:

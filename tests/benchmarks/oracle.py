@@ -52,9 +52,9 @@ def nearest(stores: Degrees, visitors: Degrees) -> Nearest:
 
 def distances_mm(here: Degrees, there: Degrees) -> NDArray[np.int64]:
     """Geodesics from each to each, in whole millimetres."""
-    columns = [np.ascontiguousarray(c) for c in (*here.T, *there.T)]
-    metres = np.asarray(_GEOD.inv(*columns)[2])
-    return np.rint(metres * 1000).astype(np.int64)
+    from_lon, from_lat, to_lon, to_lat = map(np.ascontiguousarray, (*here.T, *there.T))
+    metres = np.asarray(_GEOD.inv(from_lon, from_lat, to_lon, to_lat)[2], np.float64)
+    return np.asarray(np.rint(metres * 1000), np.int64)
 
 
 def _normals(degrees: Degrees) -> NDArray[np.float64]:

@@ -108,12 +108,18 @@ class SqlScan:
             formula: self._run(self._prepared(formula)) for formula in (self.PLANAR, self.HAVERSINE)
         }
 
-    def nearest(self, lon: float, lat: float, formula: str = PLANAR) -> int:
-        return int(self._run(self._queries[formula].fetchval(lon, lat)))
+    def nearest(self, lon: float, lat: float) -> int:
+        return self._asked(self.PLANAR, lon, lat)
+
+    def nearest_by_haversine(self, lon: float, lat: float) -> int:
+        return self._asked(self.HAVERSINE, lon, lat)
 
     def close(self) -> None:
         self._run(self._connection.close())
         self._runner.close()
+
+    def _asked(self, formula: str, lon: float, lat: float) -> int:
+        return int(self._run(self._queries[formula].fetchval(lon, lat)))
 
     async def _load(self, stores: Degrees) -> None:
         await self._connection.execute(

@@ -101,7 +101,7 @@ def _tied(count: int, rng: np.random.Generator) -> Degrees:
     """A grid with several stores on each of its corners."""
     side = max(1, math.isqrt(count) // 2)
     corners = rng.integers(0, side + 1, (count, 2)) / 100
-    return np.round(corners + np.array([121.0, 31.0]), 2)
+    return np.asarray(np.round(corners + np.array([121.0, 31.0]), 2))
 
 
 def _polar(count: int, rng: np.random.Generator) -> Degrees:

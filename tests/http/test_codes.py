@@ -323,7 +323,7 @@ def test_the_same_picture_again_keeps_the_members(chain: Chain) -> None:
         "expires_at": "2020-01-01T00:00:00Z",
     }
     code_id = running.answered(chain.hq.post("/api/v1/stores/S1/codes", json=body))["code_id"]
-    after = running.answered(renew(chain, code_id, body["payload"]))
+    after = running.answered(renew(chain, code_id, GROUP_CARD.format("one")))
     assert (after["members"], after["serving"]) == (12, True)
 
 

@@ -49,7 +49,7 @@ def test_an_entry_that_was_made_is_given_back_and_changed_field_by_field(chain: 
     assert made.status_code == 201
     entry = made.json()
     assert entry["url"] == f"{PUBLIC_URL}/q/{chain.entry}"
-    expected = {
+    expected: dict[str, Any] = {
         "name": "活码",
         "radius_m": None,
         "brands": [],
@@ -287,10 +287,9 @@ def read(form: str, picture: bytes) -> str:
     content = next(text for text in texts if text.count(b" re") > 10).decode("latin-1")
     number = r"(-?[\d.]+)"
     rectangles = re.findall(rf"{number} {number} {number} {number} re", content)
-    page, *boxes = [tuple(map(float, rectangle)) for rectangle in rectangles]
-    height = page[3]
-    upright = [(x, height - y - h, w, h) for x, y, w, h in boxes]
-    return qr.decode(drawn(max(page[2], height), upright))
+    (_, _, wide, high), *rest = [tuple(map(float, rectangle)) for rectangle in rectangles]
+    upright = [(x, high - y - h, w, h) for x, y, w, h in rest]
+    return qr.decode(drawn(max(wide, high), upright))
 
 
 def drawn(side: float, boxes: list[tuple[float, float, float, float]]) -> bytes:

@@ -58,7 +58,7 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
     "poster-b": {"channel": "poster", "variant": "B"},
     "sms": {"channel": "sms"},
 }
-STORES: dict[str, dict[str, str]] = {
+STORES: dict[str, dict[str, Any]] = {
     "S1": {"brand": "茶", "province": "上海市", "city": "上海市", "district": "黄浦区"},
     "S2": {"brand": "咖啡", "province": "上海市", "city": "上海市", "district": "黄浦区"},
     "BJ": {"brand": "茶", "province": "北京市", "city": "北京市", "district": "朝阳区"},
