@@ -9,7 +9,19 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import runtime
-from service.http import console, health, hq, images, pages, problems, visitor
+from service.http import (
+    codes,
+    console,
+    entries,
+    health,
+    images,
+    keys,
+    pages,
+    problems,
+    reports,
+    stores,
+    visitor,
+)
 from service.settings import Settings
 
 log = structlog.get_logger("nearcode.http")
@@ -37,7 +49,18 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for module in (health, visitor, hq, images, pages, console):
+    for module in (
+        health,
+        visitor,
+        stores,
+        codes,
+        entries,
+        keys,
+        reports,
+        images,
+        pages,
+        console,
+    ):
         app.include_router(module.router)
     app.add_middleware(AccessLog)
     return app

@@ -7,6 +7,7 @@ in whole millimetres. Another's answer counts as wrong only if it is farther awa
 millimetres.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -91,13 +92,7 @@ def random(queries: int, seed: int) -> Iterator[Asked]:
         for size in SIZES:
             stores = make(size, rng)
 
-            def visitors(
-                count: int,
-                make: Callable[[int, np.random.Generator], Degrees] = make,
-                stores: Degrees = stores,
-            ) -> Degrees:
-                return worlds.any_visitors(make, stores, count, rng)
-
+            visitors = functools.partial(worlds.any_visitors, make, stores, rng=rng)
             yield from asked(stores, visitors, each, rng)
 
 

@@ -31,7 +31,7 @@ def run(options: Options) -> Iterator[str]:
     found = [serving.point(serving.nearest(point)[0].key) for point in points]
     some_store = next(iter(world.chain.stores.values()))
     code = world.chain.codes_of(some_store.store)[0]
-    full = nearest.FULL
+    full = nearest.TOLD
 
     def asked(number: int) -> route.Route:
         return route.Route(world.directory, world.entry, nearest.RULES, worlds.NOW, fixes[number])

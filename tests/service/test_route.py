@@ -295,7 +295,7 @@ def test_the_true_nearest_is_shown_or_among_the_choices(
     seen = metres(MIDDLE)
     possible = [name for name in seen if seen[name] <= min(seen.values()) + 2 * accuracy_m + 0.01]
     routing = routed(known, at(MIDDLE, accuracy_m, source))
-    offered = {offer.store for offer in routing.choices} or {routing.store}
+    offered: set[str | None] = {offer.store for offer in routing.choices} or {routing.store}
     if len(possible) <= RULES.max_choices:
         assert nearest in offered
     else:

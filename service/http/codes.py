@@ -1,0 +1,250 @@
+"""Group codes, by JSON: HQ's all, a manager's those of their own stores."""
+
+import asyncio
+import zipfile
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+from fastapi import APIRouter, Depends, File, Request, UploadFile
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service import (
+    catalog,
+    errors,
+    importing,
+    pictures,
+)
+from service.accounts import Caller
+from service.domain import (
+    CodeStatus,
+    CountedBy,
+)
+from service.http import answers, context
+from service.http.context import Editor, Json, Moment, Reader, ServiceDep, Text
+from service.runtime import Service
+
+router = APIRouter(
+    prefix="/api/v1",
+    default_response_class=Json,
+    tags=["codes"],
+    dependencies=[Depends(context.storable)],
+)
+
+
+class CodeBody(BaseModel):
+    """A new code by its payload."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    payload: str = Field(max_length=2000)
+    capacity: int | None = None
+    members: int | None = None
+    expires_at: Moment | None = None
+    label: Text | None = Field(None, max_length=200)
+    counted_by: CountedBy | None = None
+
+
+class CodeChange(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    capacity: int | None = None
+    members: int | None = None
+    counted_by: CountedBy | None = None
+    status: CodeStatus | None = None
+    expires_at: Moment | None = None
+    position: int | None = Field(None, ge=0, le=10_000)
+    label: Text | None = Field(None, max_length=200)
+
+
+@router.get("/stores/{store}/codes")
+async def list_codes(store: str, service: ServiceDep, caller: Reader) -> dict[str, Any]:
+    """A store's codes in the order in which they are filled."""
+    answers.within(caller, store)
+    async with service.connection() as connection:
+        await catalog.get_store(connection, caller.chain_id, store)
+        rows = await catalog.codes_of_store(connection, caller.chain_id, store)
+    return {"codes": [code_json(row) for row in rows], "next": None}
+
+
+@router.post("/stores/{store}/codes", status_code=201)
+async def create_code(
+    store: str, request: Request, service: ServiceDep, caller: Editor
+) -> dict[str, Any]:
+    """Put up a code: multipart with a picture as `image`, or JSON with its `payload`."""
+    answers.within(caller, store)
+    body = await _code_body(request, service)
+    new = catalog.NewCode(
+        store=store,
+        payload=body.payload,
+        kind=catalog.kind_of(body.payload),
+        capacity=body.capacity,
+        members=body.members,
+        expires_at=body.expires_at,
+        label=body.label,
+        counted_by=body.counted_by,
+    )
+    async with service.connection() as connection:
+        row = await catalog.create_code(
+            connection,
+            caller.chain_id,
+            new,
+            datetime.now(UTC),
+            service.settings,
+            scope=caller.scope,
+        )
+    await service.refresh()
+    return code_json(row)
+
+
+async def _code_body(request: Request, service: Service) -> CodeBody:
+    """The body in either form, the payload read from the picture if there is one."""
+    kind = request.headers.get("content-type", "")
+    try:
+        if not kind.startswith("multipart/form-data"):
+            return CodeBody.model_validate_json(await request.body())
+        async with request.form(max_files=1, max_fields=20) as form:
+            values: dict[str, Any] = {k: v for k, v in form.items() if isinstance(v, str) and v}
+            image = form.get("image")
+            if image is not None and not isinstance(image, str):
+                picture = await context.read_upload(image, "image", service.settings)
+                values["payload"] = await asyncio.to_thread(catalog.decode, picture)
+            elif "payload" not in values:
+                raise errors.BadInput.of("image", "a picture of the code is needed")
+            return CodeBody.model_validate(values)
+    except ValidationError as error:
+        raise errors.BadInput(
+            *(
+                errors.FieldError(".".join(map(str, e["loc"])) or "body", e["msg"])
+                for e in error.errors()
+            )
+        ) from error
+
+
+@router.post("/codes/import")
+async def import_codes(
+    service: ServiceDep,
+    caller: Editor,
+    file: Annotated[UploadFile, File()],
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Codes from a CSV or XLSX, or a ZIP of pictures named by store (SH001.png, SH001-2.jpg)."""
+    data = await context.read_upload(file, "file", service.settings)
+    await service.refresh()  # stores that another worker has made a moment ago
+    stores = service.directory.chains[caller.chain_id].stores.keys()
+    timezone = answers.timezone(service, caller)
+    parsed = await asyncio.to_thread(_codes_in, data, file.filename, stores, timezone)
+    async with service.connection() as connection:
+        done = await catalog.import_codes(
+            connection,
+            caller.chain_id,
+            parsed.rows,
+            datetime.now(UTC),
+            service.settings,
+            rejected=parsed.rejected,
+            scope=caller.scope,
+            dry_run=dry_run,
+        )
+    await service.refresh()
+    return {
+        "created": done.created,
+        "unchanged": done.unchanged,
+        "rejected": [answers.told(rejection) for rejection in done.rejected],
+    }
+
+
+def _codes_in(
+    data: bytes, filename: str | None, stores: Collection[str], timezone: ZoneInfo
+) -> importing.Parsed[importing.CodeRow]:
+    if pictures.is_archive(data):
+        try:
+            return pictures.codes(pictures.in_zip(data), stores)
+        except zipfile.BadZipFile as error:
+            raise errors.BadInput.of("file", f"the ZIP can't be read: {error}") from error
+    return importing.codes(answers.table(data, filename), tz=timezone)
+
+
+@router.get("/codes/{code_id}")
+async def get_code(code_id: str, service: ServiceDep, caller: Reader) -> dict[str, Any]:
+    return code_json(await _own_code(service, caller, code_id))
+
+
+@router.patch("/codes/{code_id}")
+async def change_code(
+    code_id: str, body: CodeChange, service: ServiceDep, caller: Editor
+) -> dict[str, Any]:
+    """Capacity, head count, pause, resume, order. Only what is sent changes."""
+    await _own_code(service, caller, code_id)
+    change = body.model_dump(exclude_unset=True)
+    for name in ("capacity", "members", "counted_by", "status", "position"):
+        if name in change and change[name] is None:
+            raise errors.BadInput.of(name, "may not be null")
+    async with service.connection() as connection:
+        row = await catalog.change_code(
+            connection,
+            caller.chain_id,
+            context.parse_uuid(code_id, "code"),
+            change,
+            service.settings,
+            scope=caller.scope,
+        )
+    await service.refresh()
+    return code_json(row)
+
+
+@router.put("/codes/{code_id}/image")
+async def renew_code(
+    code_id: str, service: ServiceDep, caller: Editor, image: Annotated[UploadFile, File()]
+) -> dict[str, Any]:
+    """A new picture in the code's place: same store, order and capacity; a new expiry."""
+    before = await _own_code(service, caller, code_id)
+    picture = await context.read_upload(image, "image", service.settings)
+    payload = await asyncio.to_thread(catalog.decode, picture)
+    async with service.connection() as connection:
+        row = await catalog.renew_code(
+            connection,
+            caller.chain_id,
+            before["code_id"],
+            payload,
+            datetime.now(UTC),
+            service.settings,
+            scope=caller.scope,
+        )
+    await service.refresh()
+    return code_json(row)
+
+
+async def _own_code(service: Service, caller: Caller, code_id: str) -> asyncpg.Record:
+    async with service.connection() as connection:
+        row = await catalog.get_code(
+            connection, caller.chain_id, context.parse_uuid(code_id, "code")
+        )
+    if not caller.sees_store(row["store"]):
+        raise errors.NotFound("There is no such code")
+    return row
+
+
+def code_json(row: asyncpg.Record) -> dict[str, Any]:
+    """`serving`: whether the next visitor could be shown it."""
+    expired = row["expires_at"] is not None and row["expires_at"] <= datetime.now(UTC)
+    room = row["members"] + row["held"] < row["capacity"]
+    # Null: a fallback code, which stands behind no store.
+    open_store = row["store_status"] in (None, "open")
+    return {
+        "code_id": row["code_id"],
+        "store": row["store"],
+        "kind": row["kind"],
+        "payload": row["payload"],
+        "label": row["label"],
+        "capacity": row["capacity"],
+        "members": row["members"],
+        "held": row["held"],
+        "counted_by": row["counted_by"],
+        "status": row["status"],
+        "serving": row["status"] == "active" and not expired and room and open_store,
+        "expires_at": row["expires_at"],
+        "position": row["position"],
+        "image": f"/c/{row['code_id']}.png",
+    }
