@@ -12,6 +12,8 @@ from tests.benchmarks.options import Options
 NAMES = {
     "nearest": "the nearest store, against other ways to find it",
     "limit": "what the full route's time is made of",
+    "areas": "the full route with service areas",
+    "change": "how long visitors wait while the index changes",
     "loading": "a million stores: time and memory",
     "exactness": "how often the answer is not the nearest store",
     "places": "position to province, city, district",

@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from tests.benchmarks.measuring import Job
 from tests.benchmarks.options import Options
 
 _VISITORS = 400
-_ROUNDS = 15
+_ROUNDS = 60
+_A_ROUND = 80
 
 
 def run(options: Options) -> Iterator[str]:
@@ -39,47 +40,34 @@ def run(options: Options) -> Iterator[str]:
     def merged(number: int) -> object:
         return next(heapq.merge(iter((number,)), iter(()), key=lambda each: (each, "")))
 
-    jobs = {
-        nearest.BARE: Job(bare.nearest_of, _VISITORS),
-        full: Job(lambda number: asked(number).explain(), _VISITORS),
-        "- the tree's two nearest": Job(
-            lambda number: space.nearest(centres[number], 2), _VISITORS
+    calls: dict[str, Callable[[int], object]] = {
+        nearest.BARE: bare.nearest_of,
+        full: lambda number: asked(number).explain(),
+        "- the tree's two nearest": lambda number: space.nearest(centres[number], 2),
+        "- degrees to x, y, z": lambda number: distance.ecef(points[number]),
+        "- one geodesic": lambda number: distance.geodesic_m(points[number], found[number]),
+        "- two chords": lambda number: (
+            math.dist(centres[number], centres[0]),
+            math.dist(centres[number], centres[1]),
         ),
-        "- degrees to x, y, z": Job(lambda number: distance.ecef(points[number]), _VISITORS),
-        "- one geodesic": Job(
-            lambda number: distance.geodesic_m(points[number], found[number]), _VISITORS
+        "- the index's first store (the four above, and their order)": lambda number: next(
+            serving.walk(points[number])
         ),
-        "- two chords": Job(
-            lambda number: (
-                math.dist(centres[number], centres[0]),
-                math.dist(centres[number], centres[1]),
-            ),
-            _VISITORS,
-        ),
-        "- the index's first store (the four above, and their order)": Job(
-            lambda number: next(serving.walk(points[number])), _VISITORS
-        ),
-        "- who could serve is asked": Job(
-            lambda number: world.chain.can_serve(some_store, worlds.NOW), _VISITORS
-        ),
-        "- areas that hold the visitor": Job(
-            lambda number: world.chain.areas_at(points[number]), _VISITORS
-        ),
-        "- two walks merged": Job(merged, _VISITORS),
-        "- is there a doubt": Job(lambda number: asked(number).doubt(), _VISITORS),
-        "- the routing written down": Job(
-            lambda number: Routing(
-                None,
-                Outcome.CODE,
-                Reason.NEAREST,
-                fixes[number],
-                store=code.store,
-                distance_m=1.0,
-                code_id=code.code_id,
-            ),
-            _VISITORS,
+        "- who could serve is asked": lambda number: world.chain.can_serve(some_store, worlds.NOW),
+        "- areas that hold the visitor": lambda number: world.chain.areas_at(points[number]),
+        "- two walks merged": merged,
+        "- is there a doubt": lambda number: asked(number).doubt(),
+        "- the routing written down": lambda number: Routing(
+            None,
+            Outcome.CODE,
+            Reason.NEAREST,
+            fixes[number],
+            store=code.store,
+            distance_m=1.0,
+            code_id=code.code_id,
         ),
     }
+    jobs = {name: Job(call, _A_ROUND, _VISITORS) for name, call in calls.items()}
     times = measuring.interleaved(jobs, options.scaled(_ROUNDS, least=3))
     yield f"{len(stores):,} {options.stores_are}, all open"
     yield measuring.table(

@@ -16,10 +16,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`call(i)` for i from 0 to `times` - 1 is one round."""
+    """A round is `times` calls; each is given the next of the numbers below `among`, over and over,
+    which is `times` if it is not said."""
 
     call: Callable[[int], object]
     times: int
+    among: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,12 @@ def interleaved(jobs: Mapping[str, Job], rounds: int) -> dict[str, Times]:
     taken: dict[str, list[float]] = {name: [] for name in jobs}
     for turn in range(rounds + 1):
         for name, job in jobs.items():
+            among = job.among or job.times
+            numbers = [(turn * job.times + each) % among for each in range(job.times)]
+            call = job.call
             start = time.perf_counter()
-            for number in range(job.times):
-                job.call(number)
+            for number in numbers:
+                call(number)
             per_call_s = (time.perf_counter() - start) / job.times
             if turn:
                 taken[name].append(per_call_s)

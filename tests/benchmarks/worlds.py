@@ -139,8 +139,11 @@ def any_visitors(
     count: int,
     rng: np.random.Generator,
 ) -> Degrees:
-    """For a random world: where its stores could be, where one is, between two, and anywhere."""
-    kind = rng.integers(4, size=count)[:, None]
+    """For a random world: where its stores could be, where one is, between two; and anywhere, which
+    is rare in large worlds: from afar nearly every store of a region may be the nearest, and each
+    is measured."""
+    kind = rng.integers(3, size=count)[:, None]
+    kind[rng.random(count) < min(0.25, 100 / len(stores))] = 3
     at = stores[rng.integers(len(stores), size=count)]
     other = make(count, rng)
     halfway = (at + other) / 2

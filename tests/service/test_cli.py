@@ -252,6 +252,21 @@ def test_route_explains_a_decision_and_takes_no_seat(nearcode: Nearcode, entry: 
     badly(nearcode("route", *HERE, "--datum", "mars"))
 
 
+def test_route_draws_the_decision_where_it_is_told(
+    nearcode: Nearcode, entry: str, tmp_path: Path
+) -> None:
+    guomao = ("116.4529", "39.9063", "--entry", entry)
+    for name, start in (("why.svg", "<svg "), ("why.html", "<!doctype html>")):
+        assert "shown" in well(nearcode("route", *guomao, "--map", tmp_path / name))
+        drawn = (tmp_path / name).read_text("utf-8")
+        assert drawn.lstrip().startswith(start)
+        assert 'data-store="BJ005"' in drawn
+    json.loads(well(nearcode("route", *guomao, "--json", "--map", tmp_path / "beside.svg")))
+    assert (tmp_path / "beside.svg").exists()
+    assert "why.png" in badly(nearcode("route", *guomao, "--map", tmp_path / "why.png"))
+    badly(nearcode("route", *guomao, "--map", tmp_path / "no such folder" / "why.svg"))
+
+
 def test_report_tells_conversion_in_three_forms(nearcode: Nearcode, entry: str) -> None:
     table = well(nearcode("report", "--chain", "tea", "--by", "store"))
     assert "conversion" in table
