@@ -76,9 +76,12 @@ class Chain:
         return self.codes.get(store, [])
 
     def can_serve(self, store: Store, now: datetime) -> bool:
-        return store.status is StoreStatus.OPEN and any(
-            code.skipped(now) is None for code in self.codes_of(store.store)
-        )
+        if store.status is not StoreStatus.OPEN:
+            return False
+        for code in self.codes.get(store.store, ()):  # noqa: SIM110 (any() takes twice as long)
+            if code.skipped(now) is None:
+                return True
+        return False
 
     def areas_at(self, point: Point) -> list[str]:
         """The stores whose service area holds the point, in no order."""

@@ -8,7 +8,7 @@ import heapq
 import itertools
 import uuid
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from geo import distance
@@ -45,7 +45,7 @@ class Rules:
     max_hops: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Candidate:
     """A code that seems to have room. `reason` holds if this one is granted."""
 
@@ -62,7 +62,7 @@ class Doubt:
     choices: tuple[Offer, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Route:
     """Where one visitor may be sent: an entry's stores as seen from a fix.
 
@@ -78,10 +78,10 @@ class Route:
     chosen: str | None = None
     standing: Point | None = None
     reported: frozenset[uuid.UUID] = frozenset()
+    chain: Chain = field(init=False)
 
-    @property
-    def chain(self) -> Chain:
-        return self.directory.chain_of(self.entry)
+    def __post_init__(self) -> None:
+        self.chain = self.directory.chain_of(self.entry)
 
     @property
     def radius_m(self) -> float:
@@ -242,23 +242,40 @@ class Route:
             )
             for metres, key in order:
                 yield from self._store(chain.stores[key], metres, Reason.IN_AREA)
-        dark = (
-            near
-            for near in chain.dark.walk(point, within_m=within_m)
-            if self._belongs(chain.stores[near.key])
-        )
-        merged = heapq.merge(
-            self._open(point, within_m),
-            itertools.islice(dark, self.rules.max_hops),
-            key=lambda near: (near.distance_m, near.key),
-        )
         # A store that cannot serve, but stands nearer than the one that does, makes that one
         # "the next store". Inside an area the neighbours are "next" as well.
         reason = Reason.NEXT_STORE if inside or without else Reason.NEAREST
-        for near in merged:
+        for near in self._in_order(point, within_m):
             if near.key not in inside and near.key not in without:
-                yield from self._store(chain.stores[near.key], self._metres(near), reason)
+                metres = near.distance_m if self.standing is None else self._metres(near)
+                yield from self._store(chain.stores[near.key], metres, reason)
                 reason = Reason.NEXT_STORE
+
+    def _in_order(self, point: Point, within_m: float) -> Iterator[Near]:
+        """Stores of both indexes: each that can serve after those that cannot and stand nearer."""
+        told: set[str] = set()
+        for near in self._open(point, within_m):
+            yield from self._dark(point, near.distance_m, told, before=near.key)
+            yield near
+        yield from self._dark(point, within_m, told)
+
+    def _dark(
+        self, point: Point, within_m: float, told: set[str], *, before: str | None = None
+    ) -> Iterator[Near]:
+        """The stores that cannot serve and have not been told, `max_hops` in all at the most. Of
+        those exactly `within_m` away only the ones whose number is before `before`."""
+        dark, most = self.chain.dark, self.rules.max_hops
+        if not dark or len(told) >= most:
+            return
+        limit = (round(within_m * 1000), before)
+        for near in dark.walk(point, within_m=within_m, expect=most):
+            if before is not None and (round(near.distance_m * 1000), near.key) > limit:
+                return
+            if near.key not in told and self._belongs(self.chain.stores[near.key]):
+                told.add(near.key)
+                yield near
+                if len(told) >= most:
+                    return
 
     def _chosen_first(self, chosen: str) -> Iterator[Candidate | Hop]:
         store = self.chain.stores.get(chosen)
@@ -277,24 +294,22 @@ class Route:
 
     def _store(
         self, store: Store, metres: float | None, reason: Reason
-    ) -> Iterator[Candidate | Hop]:
+    ) -> Iterable[Candidate | Hop]:
         if store.status is StoreStatus.CLOSED:
-            yield Hop(store.store, None, Skipped.CLOSED, metres)
-            return
+            return (Hop(store.store, None, Skipped.CLOSED, metres),)
         codes = self.chain.codes_of(store.store)
         if not codes:
-            yield Hop(store.store, None, Skipped.NO_CODE, metres)
-        yield from self._codes(codes, metres, reason)
+            return (Hop(store.store, None, Skipped.NO_CODE, metres),)
+        return self._codes(codes, metres, reason)
 
     def _codes(
         self, codes: Iterable[Code], metres: float | None, reason: Reason
     ) -> Iterator[Candidate | Hop]:
         first = True
         for code in codes:
-            if code.code_id in self.reported:
-                skipped: Skipped | None = Skipped.REPORTED
-            else:
-                skipped = code.skipped(self.now)
+            skipped = code.skipped(self.now)
+            if self.reported and code.code_id in self.reported:
+                skipped = Skipped.REPORTED
             if skipped is not None:
                 yield Hop(code.store, code.code_id, skipped, metres)
             else:
