@@ -45,7 +45,15 @@ from service import (
 )
 from service import map as maps
 from service.directory import Chain, Directory
-from service.domain import Role, Routing, Store
+from service.domain import (
+    ENTRY_PATTERN,
+    PLACEMENT_PATTERN,
+    Entry,
+    IpPolicy,
+    Role,
+    Routing,
+    Store,
+)
 from service.settings import Settings
 from service.steps import locate, report, show
 from service.steps import route as step_route
@@ -60,9 +68,13 @@ app = typer.Typer(
 import_app = typer.Typer(no_args_is_help=True, help="Stores and group codes from files.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys.")
 chain_app = typer.Typer(no_args_is_help=True, help="Chains: the tenants of this installation.")
+entry_app = typer.Typer(no_args_is_help=True, help="Entries: the unified codes that are printed.")
+placement_app = typer.Typer(no_args_is_help=True, help="Placements: where an entry is put up.")
 app.add_typer(import_app, name="import")
 app.add_typer(key_app, name="key")
 app.add_typer(chain_app, name="chain")
+app.add_typer(entry_app, name="entry")
+app.add_typer(placement_app, name="placement")
 
 # A file or a pipe has no width: lines are then as long as they need to be.
 _WIDTH = None if sys.stdout.isatty() else 250
@@ -163,7 +175,7 @@ def run_demo(
             )
         logs.configure(settings)
         err.print("Starting the database ...")
-        with database(settings) as url:
+        with database(settings) as url, demo.alone(settings.data_dir):
             told = asyncio.run(_prepare_demo(settings, url))
             _announce(told, settings)
             server.serve(settings, url, listener)
@@ -180,7 +192,6 @@ async def _prepare_demo(settings: Settings, url: str) -> dict[str, Any]:
         told = await demo.card(connection, settings)
     finally:
         await connection.close()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     demo.write(settings.data_dir, told)
     return told
 
@@ -402,7 +413,9 @@ def route(
             return known, entry
         if entry is None and len(known.entries) == 1:
             return known, next(iter(known.entries))
-        names = ", ".join(sorted(known.entries)) or "none yet"
+        if not known.entries:
+            raise errors.BadInput.of("entry", f"there is none yet. {_MAKE_ENTRY}")
+        names = ", ".join(sorted(known.entries))
         raise errors.BadInput.of("entry", f"name one of: {names}")
 
     known, name = _run(settings, work)
@@ -531,7 +544,7 @@ def poster(
         await known.refresh(connection)
         found = known.entries.get(entry)
         if found is None:
-            raise errors.NotFound(f"There is no entry {entry}")
+            raise _no_entry(entry)
         if placement and placement not in found.placements:
             raise errors.NotFound(f"The entry {entry} has no placement {placement}")
         return found.name
@@ -555,6 +568,146 @@ def poster(
     except OSError as error:
         raise errors.SetupError(f"Cannot write {out_file}: {error.strerror}") from error
     out.print(escape(f"{out_file}: {url}"))
+
+
+# ---------------------------------------------------------------- entries and placements
+
+_MAKE_ENTRY = "Make one: `nearcode entry create ENTRY --name NAME`"
+_MOST_RADIUS_M = 20_100_000  # half of the way round the Earth, and a little more
+_MOST_COST = 1e11
+
+
+def _no_entry(entry: str) -> errors.NotFound:
+    return errors.NotFound(f"There is no entry {entry}. {_MAKE_ENTRY}")
+
+
+def _check_text(field: str, text: str, most: int) -> None:
+    if not 0 < len(text) <= most:
+        raise errors.BadInput.of(field, f"1 to {most} characters")
+
+
+@entry_app.command("create")
+def create_entry(
+    entry: str,
+    name: Annotated[str, typer.Option(help="For people: 我的活码.")],
+    radius_m: Annotated[
+        float | None, typer.Option(help="Metres; else NEARCODE_RADIUS_M counts.")
+    ] = None,
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option(help="Shown when no store can serve: a payload or code id; again for more."),
+    ] = None,
+    ip_policy: Annotated[
+        IpPolicy, typer.Option(help="What to make of a position known by IP alone.")
+    ] = IpPolicy.CHOOSE,
+    chain: ChainOption = None,
+) -> None:
+    """A new unified code. Its name is part of what is printed, and stays."""
+    if not ENTRY_PATTERN.fullmatch(entry):
+        raise errors.BadInput.of(
+            "entry", "letters, digits, - and _, 64 at most; a letter or digit first"
+        )
+    _check_text("--name", name, 200)
+    # Written so that NaN is refused, too.
+    if radius_m is not None and not 0 < radius_m <= _MOST_RADIUS_M:
+        raise errors.BadInput.of("--radius-m", f"above 0, {_MOST_RADIUS_M:,} at most")
+    settings = _settings()
+
+    async def work(connection: db.Connection) -> None:
+        await catalog.create_entry(
+            connection,
+            await accounts.chain_id_of(connection, chain),
+            entry,
+            catalog.EntryValues(
+                name=name, radius_m=radius_m, ip_policy=ip_policy, fallback=tuple(fallback or ())
+            ),
+            datetime.now(UTC),
+            settings,
+        )
+
+    _run(settings, work)
+    out.print(escape(f"{entry}: {printing.entry_url(settings.public_url, entry)}"))
+
+
+@entry_app.command("list")
+def list_entries(chain: ChainOption = None) -> None:
+    """Every entry of a chain, with its URL."""
+    settings = _settings()
+
+    async def work(connection: db.Connection) -> list[Entry]:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        known = Directory()
+        await known.refresh(connection)
+        return [found for found in known.entries.values() if found.chain_id == chain_id]
+
+    table = Table(
+        "entry", "name", "radius", "by IP", "fallbacks", "placements", "URL", box=rich.box.SIMPLE
+    )
+    for found in sorted(_run(settings, work), key=lambda found: found.entry):
+        table.add_row(
+            found.entry,
+            escape(found.name),
+            f"{found.radius_m or settings.radius_m:,.0f} m",
+            found.ip_policy.value,
+            str(len(found.fallback)),
+            escape(", ".join(sorted(found.placements))),
+            escape(printing.entry_url(settings.public_url, found.entry)),
+        )
+    out.print(table, soft_wrap=False)
+
+
+@placement_app.command("create")
+def create_placement(
+    entry: str,
+    placement: str,
+    name: Annotated[str, typer.Option(help="For people: 陆家嘴门店门口海报.")],
+    channel: Annotated[str, typer.Option(help="poster, sticker, receipt ...: reports go by it.")],
+    store: Annotated[str | None, typer.Option(help="Where it hangs, if in one store.")] = None,
+    printed: Annotated[
+        int | None, typer.Option(min=0, max=2_000_000_000, help="How many were printed.")
+    ] = None,
+    cost: Annotated[float | None, typer.Option(help="Of all that were printed.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Of an A/B test, say.")] = None,
+    chain: ChainOption = None,
+) -> None:
+    """A place where an entry is put up, so that reports tell it apart; again to change it."""
+    if not PLACEMENT_PATTERN.fullmatch(placement):
+        raise errors.BadInput.of(
+            "placement", "letters, digits, -, _ and ., 64 at most; a letter or digit first"
+        )
+    _check_text("--name", name, 200)
+    _check_text("--channel", channel, 64)
+    if variant is not None:
+        _check_text("--variant", variant, 64)
+    if cost is not None and not 0 <= cost <= _MOST_COST:
+        raise errors.BadInput.of("--cost", f"0 or more, {_MOST_COST:,.0f} at most")
+    settings = _settings()
+
+    async def work(connection: db.Connection) -> None:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        known = Directory()
+        await known.refresh(connection)
+        found = known.entries.get(entry)
+        if found is None or found.chain_id != chain_id:
+            raise _no_entry(entry)
+        await catalog.put_placement(
+            connection,
+            chain_id,
+            entry,
+            {
+                "placement": placement,
+                "name": name,
+                "channel": channel,
+                "store": store,
+                "printed": printed,
+                "cost": cost,
+                "variant": variant,
+            },
+        )
+
+    _run(settings, work)
+    url = printing.entry_url(settings.public_url, entry, placement)
+    out.print(escape(f"{placement}: {url}"))
 
 
 # ---------------------------------------------------------------- keys and chains

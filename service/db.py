@@ -138,7 +138,9 @@ async def migrate(url: str) -> list[str]:
 async def check_schema(connection: Connection) -> None:
     """Raises `errors.SchemaOutdated` unless every migration of this program has been run."""
     known = await connection.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL")
-    missing = [name for name, _ in await _missing(connection)] if known else ["all"]
+    if not known:
+        raise errors.SchemaOutdated("The database is empty: run `nearcode migrate`")
+    missing = [name for name, _ in await _missing(connection)]
     if missing:
         raise errors.SchemaOutdated(
             f"Run `nearcode migrate`: the database lacks {', '.join(missing)}"

@@ -1,9 +1,12 @@
 """The demo: a sample chain on the embedded PostgreSQL, with a key for each role."""
 
+import contextlib
+import fcntl
 import io
 import json
 import os
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,24 @@ def fixtures() -> Path:
         if (folder / "entry.json").is_file():
             return folder
     raise errors.SetupError("The sample chain (fixtures/) is not where this program is")
+
+
+@contextlib.contextmanager
+def alone(data_dir: Path) -> Iterator[None]:
+    """Holds a data folder for one demo: two would overwrite each other's `demo.json`.
+
+    Raises `errors.SetupError` while another demo holds it. A demo that dies lets go of it.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise errors.SetupError(
+                f"Another copy runs on the data folder {data_dir}: give this one a folder of its "
+                "own by NEARCODE_DATA_DIR"
+            ) from error
+        yield
 
 
 async def load(connection: db.Connection, settings: Settings) -> bool:

@@ -34,7 +34,9 @@ _SECRET_TEXT = re.compile(
 
 _HANDLER = "nearcode"
 # They bring handlers of their own, which would print their lines a second time.
-_TALKATIVE = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio")
+_TALKATIVE = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "asyncio")
+# Its lines have addresses and queries in them, and so positions. Ours are in `service.app`.
+_INDISCREET = "uvicorn.access"
 
 
 def configure(settings: settings_module.Settings) -> None:
@@ -79,6 +81,9 @@ def configure(settings: settings_module.Settings) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    access = logging.getLogger(_INDISCREET)
+    access.handlers.clear()
+    access.propagate = False
 
 
 def mask(text: str) -> str:

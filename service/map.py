@@ -547,7 +547,9 @@ def _labels_wanted(
         visitor = _Wanted(*picture.visitor, "visitor", "访客", within, off=15)
     for mark in listed:
         number = mark.number or 0
-        detail = " · ".join([away[number], *whys[number]] if away[number] else whys[number])
+        # A store that is shown after all had codes that could not serve: that is in the table.
+        said = [] if mark.kind == Part.SHOWN.value else whys[number]
+        detail = " · ".join([away[number], *said] if away[number] else said)
         head = f"{number} {_short(mark.store.name)}"
         yield _Wanted(mark.x, mark.y, mark.kind, head, detail, off=_MARK + 3)
         if visitor is not None:

@@ -1,7 +1,7 @@
 """The consoles of HQ (`/hq`) and of managers (`/m`): pages and forms, without JavaScript.
 
 ```
-GET  /hq, /m                        the page, or where to sign in
+GET  /hq, /m                        the page, or where to sign in; `/` leads to /hq
 POST /hq/sign-in, /m/sign-in        with a key; then a session (see `sessions`)
 POST /hq/sign-out, /m/sign-out
 POST /m/codes                       put up a code by its picture
@@ -27,6 +27,11 @@ from service.web.console import Here
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 router.include_router(console_overview.router)
 router.include_router(console_stores.router)
+
+
+@router.get("/")
+async def front_door() -> Response:
+    return RedirectResponse("/hq", 303)
 
 
 @router.post("/hq/sign-in")

@@ -249,7 +249,7 @@ def pickable(
     if point is not None:
         near = ((chain.stores[n.key], n.distance_m) for n in options.nearest_serving(point))
     else:
-        near = ((store, None) for store in options.serving(city))
+        near = ((store, None) for store in options.serving(city or None))
     for store, metres in near:
         if city and store.city != city:
             continue

@@ -253,7 +253,7 @@ def share(value: float | None) -> str:
 
 
 def left(lang: Lang, expires_at: datetime | None, now: datetime) -> str:
-    """How long a code still works: whole days, hours when there are fewer than two days."""
+    """How long a code still works: in days, to the nearest, or whole hours when fewer than 48."""
     say = functools.partial(console_words.say, lang)
     if expires_at is None:
         return say("left.none")
@@ -265,7 +265,7 @@ def left(lang: Lang, expires_at: datetime | None, now: datetime) -> str:
     if hours < 48:
         text = say("left.hours", n=hours)
         return text.removesuffix("s") if hours == 1 else text
-    return say("left.days", n=hours // 24)
+    return say("left.days", n=round((expires_at - now) / timedelta(days=1)))
 
 
 def moment(lang: Lang, at: datetime, timezone: tzinfo) -> str:

@@ -16,6 +16,7 @@ _WORDS: dict[str, tuple[str, str]] = {
         "room, and do not keep your exact position.",
     ),
     "locate.button": ("使用我的位置", "Use my location"),
+    "locate.by_network": ("按网络位置查找", "Find it by my network address"),
     "locate.again": ("重新定位", "Locate me again"),
     "locate.choose": ("自己选择门店", "Choose a store myself"),
     "locate.no_script": (

@@ -236,7 +236,7 @@ async def test_without_a_script_all_works_by_forms(
     phone = await phones(address=SHANGHAI_ADDRESS, java_script_enabled=False)
     await phone.scan()
     assert "您的浏览器没有运行脚本" in await phone.text()
-    await phone.page.get_by_role("button", name="使用我的位置").tap()
+    await phone.page.get_by_role("button", name="按网络位置查找").tap()
     await phone.view("choose")
     await phone.page.get_by_role("button", name="人民广场店").tap()
     await phone.view("code")

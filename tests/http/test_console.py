@@ -392,7 +392,7 @@ def _code(members: int, held: int, expires_at: datetime | None, status: str) -> 
         (1.5, "1 小时", "1 hour"),
         (47.9, "47 小时", "47 hours"),
         (48.1, "2 天", "2 days"),
-        (7 * 24, "7 天", "7 days"),
+        (7 * 24 - 0.1, "7 天", "7 days"),
     ],
 )
 def test_the_time_left_is_said_in_days_or_hours(
@@ -572,7 +572,7 @@ def test_a_new_picture_renews_a_code_in_its_place(shop: Running, browse: Any) ->
     assert "不能让顾客入群" in opened.text
     opened.send(path, image=picture("https://weixin.qq.com/g/AwYAAOnlyForTests"))
     assert "已换上新的二维码" in opened.text
-    assert "有效期 6 天" in opened.text
+    assert "有效期 7 天" in opened.text
     after = shop.code(before["code_id"])
     assert after["payload"] == "https://weixin.qq.com/g/AwYAAOnlyForTests"
     assert (after["capacity"], after["position"]) == (90, before["position"])

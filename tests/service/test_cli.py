@@ -28,7 +28,7 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 
-from service import cli, db, logs, qr
+from service import cli, logs, qr
 from service.settings import Settings
 from tests import conftest, running
 
@@ -94,7 +94,7 @@ def badly(done: Done) -> str:
 
 
 def test_a_database_that_was_not_migrated_is_refused_with_what_to_do(nearcode: Nearcode) -> None:
-    assert "nearcode migrate" in badly(nearcode("key", "list"))
+    assert "The database is empty: run `nearcode migrate`" in badly(nearcode("key", "list"))
     out = nearcode("doctor")
     assert out.code == 1
     assert re.search(r"failed\s+schema: .*nearcode migrate", out.out)
@@ -208,25 +208,63 @@ def test_keys_are_made_listed_and_revoked(nearcode: Nearcode) -> None:
         well(nearcode("key", "create", "--role", role, "--chain", "tea"))
 
 
+FALLBACK = "https://work.weixin.qq.com/ct/wcde0119e9a63b6b799de1480ba7cec9ea76"
+
+
+def test_without_an_entry_it_is_said_how_to_make_one(nearcode: Nearcode) -> None:
+    how = "nearcode entry create ENTRY --name NAME"
+    assert how in badly(nearcode("route", *HERE))
+    assert how in badly(nearcode("poster", "tea"))
+    placed = ("placement", "create", "tea", "p-1", "--name", "海报", "--channel", "poster")
+    assert how in badly(nearcode(*placed, "--chain", "tea"))
+
+
+def test_an_entry_and_its_placements_are_made_and_listed(
+    nearcode: Nearcode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARCODE_PUBLIC_URL", "https://qr.example.com")
+    of_tea = ("--chain", "tea")
+    create = ("entry", "create", "tea", "--name", "活码", "--radius-m", "5000")
+    policy = ("--ip-policy", "never", "--fallback", FALLBACK)
+    assert badly(nearcode(*create, "--fallback", "no code", *of_tea)).startswith("fallback:")
+    assert "https://qr.example.com/q/tea" in well(nearcode(*create, *policy, *of_tea))
+    assert "taken" in badly(nearcode(*create, *of_tea))
+    place = ("placement", "create", "tea", "p-1", "--name", "海报", "--channel", "poster")
+    more = ("--store", "SH001", "--printed", 20, "--cost", "36.5", "--variant", "a")
+    assert "https://qr.example.com/q/tea?p=p-1" in well(nearcode(*place, *more, *of_tea))
+    assert "store" in badly(nearcode(*place, "--store", "XX999", *of_tea))
+    listed = well(nearcode("entry", "list", *of_tea))
+    (row,) = [line for line in listed.splitlines() if "/q/tea" in line]
+    assert re.search(r"tea\s+活码\s+5,000 m\s+never\s+1\s+p-1\s+https://qr", row)
+    assert "/q/tea" not in well(nearcode("entry", "list", "--chain", "coffee"))
+    assert "no entry tea" in badly(nearcode(*place, "--chain", "coffee"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (("entry", "create", "活码", "--name", "x"), "entry"),
+        (("entry", "create", "a/b", "--name", "x"), "entry"),
+        (("entry", "create", "x", "--name", ""), "--name"),
+        (("entry", "create", "x", "--name", "x", "--radius-m", "nan"), "--radius-m"),
+        (("entry", "create", "x", "--name", "x", "--radius-m", "0"), "--radius-m"),
+        (("placement", "create", "tea", ".p", "--name", "x", "--channel", "x"), "placement"),
+        (("placement", "create", "tea", "p", "--name", "x", "--channel", ""), "--channel"),
+        (
+            ("placement", "create", "tea", "p", "--name", "x", "--channel", "x", "--cost", "nan"),
+            "--cost",
+        ),
+    ],
+)
+def test_what_no_entry_or_placement_can_be_is_refused_by_name(
+    nearcode: Nearcode, arguments: tuple[str, ...], field: str
+) -> None:
+    assert badly(nearcode(*arguments, "--chain", "tea")).startswith(f"{field}:")
+
+
 @pytest.fixture(scope="module")
-def entry(module_database_url: str) -> str:
-    """An entry with one placement, which the command line cannot make."""
-
-    async def make() -> None:
-        connection = await db.connect(module_database_url)
-        try:
-            await connection.execute(
-                "INSERT INTO entries (chain_id, entry, name)"
-                " SELECT chain_id, 'tea', '活码' FROM chains WHERE chain = 'tea'"
-            )
-            await connection.execute(
-                "INSERT INTO placements (chain_id, entry, placement, name, channel)"
-                " SELECT chain_id, 'tea', 'p-1', '海报', 'poster' FROM chains WHERE chain = 'tea'"
-            )
-        finally:
-            await connection.close()
-
-    running.run(make())
+def entry() -> str:
+    """The entry with one placement that an earlier test has made."""
     return "tea"
 
 
@@ -244,9 +282,8 @@ def test_route_explains_a_decision_and_takes_no_seat(nearcode: Nearcode, entry: 
     assert [hop["skipped"] for hop in told["hops"]] == ["expired", "paused"]
     there = well(nearcode("route", "121.5001", "31.2388", "--datum", "gcj02", "--json"))
     assert json.loads(there)["located"]["city"] == "上海市"
-    assert (
-        json.loads(well(nearcode("route", "-73.98", "-40.75", "--json")))["outcome"] == "unserved"
-    )
+    far = json.loads(well(nearcode("route", "-73.98", "-40.75", "--json")))
+    assert (far["outcome"], far["reason"]) == ("code", "fallback")
     badly(nearcode("route", "200", "31"))
     badly(nearcode("route", *HERE, "--entry", "nobody"))
     badly(nearcode("route", *HERE, "--datum", "mars"))
