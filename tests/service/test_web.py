@@ -84,6 +84,7 @@ IP = {
     "district": None,
 }
 LISTED = [store(n, n * 100.0, name=LONG_NAME, address=LONG_ADDRESS) for n in range(40)]
+ATTRIBUTIONS = [("One", "https://one.example"), ("Two", "https://two.example")]
 CITIES = [(f"呼伦贝尔市{n:03}", n) for n in range(340)]
 CHOICES = [store(1), store(2, 1210), store(3, None)]
 CODE_REASONS = [
@@ -148,7 +149,7 @@ PAGES: dict[str, render.Page] = {
             ("in a country", IP | {"city": None, "province": None}),
         )
     },
-    "stores": page("stores", nearby=LISTED, cities=CITIES, attributions=[("One", "https://one.example"), ("Two", "https://two.example")]),
+    "stores": page("stores", nearby=LISTED, cities=CITIES, attributions=ATTRIBUTIONS),
     "stores, one found": page("stores", nearby=LISTED[:1], cities=CITIES, q="世纪", city="上海市"),
     "stores, none found": page("stores", q="火星", cities=CITIES),
     "stores, none at all": page("stores"),
