@@ -253,17 +253,27 @@ class Route:
 
     def _in_order(self, point: Point, within_m: float) -> Iterator[Near]:
         """Stores of both indexes: each that can serve after those that cannot and stand nearer."""
+        # Between two steps of a walk visitors are served: a store that was given as one that can
+        # serve may fill up and go over to the other index. It is not told again.
+        given: set[str] = set()
         told: set[str] = set()
         for near in self._open(point, within_m):
-            yield from self._dark(point, near.distance_m, told, before=near.key)
+            yield from self._dark(point, near.distance_m, told, given, before=near.key)
+            given.add(near.key)
             yield near
-        yield from self._dark(point, within_m, told)
+        yield from self._dark(point, within_m, told, given)
 
     def _dark(
-        self, point: Point, within_m: float, told: set[str], *, before: str | None = None
+        self,
+        point: Point,
+        within_m: float,
+        told: set[str],
+        given: set[str],
+        *,
+        before: str | None = None,
     ) -> Iterator[Near]:
-        """The stores that cannot serve and have not been told, `max_hops` in all at the most. Of
-        those exactly `within_m` away only the ones whose number is before `before`."""
+        """The stores that cannot serve and have been neither told nor given, `max_hops` in all at
+        the most. Of those exactly `within_m` away only those whose number is before `before`."""
         dark, most = self.chain.dark, self.rules.max_hops
         if not dark or len(told) >= most:
             return
@@ -271,7 +281,9 @@ class Route:
         for near in dark.walk(point, within_m=within_m, expect=most):
             if before is not None and (round(near.distance_m * 1000), near.key) > limit:
                 return
-            if near.key not in told and self._belongs(self.chain.stores[near.key]):
+            if near.key in told or near.key in given:
+                continue
+            if self._belongs(self.chain.stores[near.key]):
                 told.add(near.key)
                 yield near
                 if len(told) >= most:

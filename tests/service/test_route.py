@@ -141,6 +141,20 @@ def test_a_code_that_expires_while_the_worker_runs_is_not_shown_any_more() -> No
     assert "A" not in directory.chains[CHAIN].serving
 
 
+def test_a_store_that_fills_up_in_the_middle_of_a_walk_is_told_once() -> None:
+    shops = [store("A", MIDDLE), store("B", beside(MIDDLE, 90, 300))]
+    directory, entry = world(shops, [code("A", seats=1), code("B")])
+    chain = directory.chains[CHAIN]
+    walk = route.Route(directory, entry, RULES, NOW, at(MIDDLE)).walk()
+    first = next(walk)
+    assert isinstance(first, route.Candidate)
+    first.code.members = 1  # another visitor has the seat
+    chain.settle("A", NOW)
+    rest = list(walk)
+    assert [step.code.store for step in rest if isinstance(step, route.Candidate)] == ["B"]
+    assert len(rest) == 1, "A was given as a candidate, and is no hop of the walk's own"
+
+
 def test_the_radius_of_the_entry_ends_the_walk() -> None:
     known = world([store("A", beside(MIDDLE, 0, 3000))], [code("A")])
     known[1].radius_m = 2999
