@@ -67,6 +67,8 @@ class _Writing:
     scan: Scan
     entry: Entry
     visitor: asyncpg.Record
+    # The scan's routing as it was; None for one that has just been opened.
+    before: Routing | None = None
     counters: list[Counters] = dataclasses.field(default_factory=list)
     # The seat that was given up for another. It is freed in a transaction of its own, after this
     # one: who held both codes' rows at once could block another who moves the other way. Should
@@ -165,7 +167,9 @@ class Journal:
             if event is Event.DENIED:
                 await scan.complain(writing.connection, scanned, event)
                 return None
-            shown = await show.current(writing.connection, scanned, about)
+            shown = writing.before
+            if about is not None:
+                shown = await show.current(writing.connection, scanned, about)
             code = self._directory.codes.get(shown.code_id) if shown and shown.code_id else None
             if shown is None or code is None:
                 raise errors.Conflict("No code has been shown to this scan")
@@ -231,7 +235,8 @@ class Journal:
         return found
 
     async def sweep(self) -> int:
-        """Free the seats whose time is up, and forget positions that have served; seats freed."""
+        """Free the seats whose time is up, and forget positions that have served; how often a code
+        had seats freed."""
         freed = 0
         while True:
             counters = await self._durably(lambda connection: hold.expire(connection))
@@ -256,13 +261,13 @@ class Journal:
 
         async def turn(connection: db.Connection) -> tuple[Routing, _Writing]:
             writing = await self._lock(connection, scanned)
-            before = await show.current(connection, scanned)
+            writing.before = await show.current(connection, scanned)
             routing = await work(writing)
             if routing is None:
-                if before is None:
+                if writing.before is None:
                     raise errors.NotFound("This scan has no routing")
-                return before, writing
-            if routing != before:
+                return writing.before, writing
+            if routing != writing.before:
                 await show.record(connection, scanned, routing)
             return routing, writing
 
@@ -385,7 +390,7 @@ class Journal:
         if code.code_id in await scan.complained_of(writing.connection, scanned):
             return None
         held = await hold.find(writing.connection, scanned.chain_id, visitor["hold_id"])
-        before = await show.current(writing.connection, scanned)
+        before = writing.before
         if held is not None and held.has_seat and before and before.hold_id == held.hold_id:
             return before  # the same scan asks again: the same answer
         if held is None or not held.has_seat:

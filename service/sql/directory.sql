@@ -19,7 +19,3 @@ SELECT * FROM placements WHERE chain_id = :chain_id AND version > :version;
 -- name: bump(chain_id)$
 -- The next version of a chain. Its row stays locked until the commit, so versions are seen in order.
 UPDATE chains SET version = version + 1 WHERE chain_id = :chain_id RETURNING version;
-
--- name: touch_codes(chain_id, code_ids, version)!
--- Lets every worker read these codes again.
-UPDATE codes SET version = :version WHERE chain_id = :chain_id AND code_id = ANY(:code_ids);
