@@ -30,6 +30,8 @@ from geo.point import Point
 
 # Coordinates of some 6.4e6 m in doubles are right to about 1e-9 m, chords to a few times that.
 _ROUNDING_M = 1e-6
+# The nearest store, and the next one to know that it is the nearest.
+_FOR_ONE = 2
 # Beyond this chord the farthest-out point of the ellipsoid has the smallest angle: sqrt(a^2 - b^2).
 _FAR_CHORD_M = 530_000.0
 
@@ -129,6 +131,14 @@ class StoreIndex:
         limit_mm = math.inf if within_m is None else round(within_m * 1000)
         given = (-1, "")
         edits = -1
+        if ask == _FOR_ONE:
+            first, alone = self._first(point, limit_mm)
+            if alone:
+                edits = self._edits
+            if first is not None:
+                given = first[0], first[1]
+                yield Near(first[1], first[2])
+            ask *= 4
         while edits != self._edits:
             edits = self._edits
             for batch in self._settled(point, ask, limit_mm):
@@ -140,6 +150,28 @@ class StoreIndex:
                             break
                 if edits != self._edits:
                     break
+
+    def _first(
+        self, point: Point, limit_mm: float
+    ) -> tuple[tuple[int, str, float] | None, bool]:
+        """The nearest store as (mm, key, metres) if two chords settle it, as they nearly always do:
+        most walks end here. None if they do not. And whether there is no other within the limit."""
+        centre = distance.ecef(point)
+        slots = self._tree.nearest(centre, _FOR_ONE, limit_mm / 1000 + 0.001)
+        if len(slots) < _FOR_ONE:
+            first = self._measured(point, slots[0]) if slots else None
+            return (first if first and first[0] <= limit_mm else None), True
+        if len(slots) > _FOR_ONE:
+            return None, False
+        xs, ys, zs = self._xs, self._ys, self._zs
+        slot, other = slots
+        chord_m = math.dist(centre, (xs[slot], ys[slot], zs[slot]))
+        next_m = math.dist(centre, (xs[other], ys[other], zs[other]))
+        if next_m < chord_m:
+            slot, next_m = other, chord_m
+        first = self._measured(point, slot)
+        settled = first[0] < _least_mm(centre, next_m) and first[0] <= limit_mm
+        return (first if settled else None), False
 
     def _settled(
         self, point: Point, ask: int, limit_mm: float

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TypeAlias
 from uuid import UUID
 
-from service.domain import Code, Hop, Outcome, Reason, Routing, Skipped, Store, StoreStatus
+from service.domain import Code, Outcome, Reason, Routing, Skipped, Store, StoreStatus
 from service.steps.route import Candidate, Route
 
 _MOST_NEXT = 3
@@ -189,7 +189,7 @@ def _after(route: Route, shown: str) -> Iterator[Candidate]:
     """The walk's next codes behind the store that is shown: one of each store."""
     met: set[str | None] = set()
     for step in route.walk():
-        if isinstance(step, Hop) or step.code.store in met:
+        if step.code.store in met:
             continue
         met.add(step.code.store)
         if shown in met and step.code.store != shown:

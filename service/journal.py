@@ -31,12 +31,10 @@ from service.domain import (
     Evidence,
     Fix,
     HoldState,
-    Hop,
     Outcome,
     Reason,
     Routing,
     Scan,
-    Skipped,
     Source,
 )
 from service.settings import Settings
@@ -332,39 +330,20 @@ class Journal:
             return Routing(
                 scanned.scan_id, Outcome.CHOOSE, doubt.reason, options.fix, choices=doubt.choices
             )
-        hops: list[Hop] = []
-        for step in options.walk():
-            if isinstance(step, Hop):
-                hops.append(step)
-                continue
+        walk = options.walk()
+        for step in walk:
             held, counters = await hold.take(
                 writing.connection, scanned, step.code, hold_s=self._settings.hold_s
             )
             if counters:
                 writing.counters.append(counters)
-            if held is None:
-                hops.append(Hop(step.code.store, step.code.code_id, Skipped.FULL, step.distance_m))
-                continue
-            writing.given_up = writing.visitor["hold_id"]
-            return Routing(
-                scanned.scan_id,
-                Outcome.CODE,
-                step.reason,
-                options.fix,
-                store=step.code.store,
-                distance_m=step.distance_m,
-                code_id=step.code.code_id,
-                hold_id=held.hold_id,
-                held_until=held.held_until,
-                hops=tuple(hops),
-            )
-        return Routing(
-            scanned.scan_id,
-            Outcome.UNSERVED,
-            options.unserved(hops),
-            options.fix,
-            hops=tuple(hops),
-        )
+            if held is not None:
+                writing.given_up = writing.visitor["hold_id"]
+                return walk.routing(
+                    scanned.scan_id, step, hold_id=held.hold_id, held_until=held.held_until
+                )
+            walk.refused(step)
+        return walk.routing(scanned.scan_id, None)
 
     async def _seat_again(
         self, writing: _Writing, fix: Fix | None = None, *, only_store: str | None = None

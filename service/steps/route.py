@@ -1,6 +1,6 @@
 """route: the stores that can serve, nearest first; and, on the way, what was skipped and why.
 
-Pure: reads the directory, changes nothing, takes no seat. `walk` yields what to try in order;
+Pure: reads the directory, changes nothing, takes no seat. A `Walk` names what to try, in order;
 whoever takes seats stops at the first that is granted.
 """
 
@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import IntEnum
+from typing import TypeAlias
 
 from geo import distance
 from geo.index import Near
@@ -52,6 +54,7 @@ class Candidate:
     code: Code
     reason: Reason
     distance_m: float | None
+    place: "_Place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class Route:
         else:
             reason = Reason.AMBIGUOUS_POSITION
         possible: list[Near] = []
-        for near in self._open(fix.point, self._reach_m(fix)):
+        for near in self.open(fix.point, self.reach_m(fix)):
             if possible and near.distance_m > possible[0].distance_m + 2 * fix.accuracy_m:
                 break
             possible.append(near)
@@ -118,26 +121,12 @@ class Route:
             return None
         return Doubt(reason, tuple(Offer(near.key, near.distance_m) for near in possible))
 
-    def walk(self) -> Iterator[Candidate | Hop]:
-        """Codes to try and codes to skip: by store, nearest first; then the entry's fallback.
+    def walk(self) -> "Walk":
+        """Codes to try, one after the other: by store, nearest first; then the entry's fallback.
 
-        Stores beyond the radius are not walked. Of the stores that cannot serve, only those on the
-        way to the first that can are named, `max_hops` at the most.
+        Stores beyond the radius are not walked.
         """
-        if self.chosen is not None:
-            yield from self._chosen_first(self.chosen)
-        elif self.fix is not None:
-            yield from self._by_distance(self.fix.point, self._reach_m(self.fix))
-        yield from self._fallbacks()
-
-    def unserved(self, hops: Collection[Hop]) -> Reason:
-        """Why nothing on the walk could serve."""
-        if not any(self._belongs(store) for store in self.chain.stores.values()):
-            return Reason.NO_STORE
-        located = self.fix is not None or self.chosen is not None
-        if located and not any(hop.store is not None for hop in hops):
-            return Reason.OUT_OF_RANGE
-        return Reason.ALL_FULL
+        return Walk(self)
 
     def cities(self) -> list[tuple[str, int]]:
         """The cities with stores that can serve, those with most first, and how many."""
@@ -160,36 +149,22 @@ class Route:
 
     def nearest_serving(self, point: Point) -> Iterator[Near]:
         """The entry's stores that can serve now, nearest first, however far."""
-        return self._open(point, None)
+        return self.open(point, None)
 
     def explain(self) -> Routing:
         """The routing that a visitor would get, were every hint in memory true: no seat taken."""
         if doubt := self.doubt():
             return Routing(None, Outcome.CHOOSE, doubt.reason, self.fix, choices=doubt.choices)
-        hops: list[Hop] = []
-        for step in self.walk():
-            if isinstance(step, Hop):
-                hops.append(step)
-                continue
-            return Routing(
-                None,
-                Outcome.CODE,
-                step.reason,
-                self.fix,
-                store=step.code.store,
-                distance_m=step.distance_m,
-                code_id=step.code.code_id,
-                hops=tuple(hops),
-            )
-        return Routing(None, Outcome.UNSERVED, self.unserved(hops), self.fix, hops=tuple(hops))
+        walk = self.walk()
+        return walk.routing(None, next(iter(walk), None))
 
     # How far, and which
 
-    def _reach_m(self, fix: Fix) -> float:
+    def reach_m(self, fix: Fix) -> float:
         trusted = fix.source is not Source.IP and fix.accuracy_m <= self.rules.trusted_accuracy_m
         return self.radius_m if trusted else self.radius_m + fix.accuracy_m
 
-    def _belongs(self, store: Store) -> bool:
+    def belongs(self, store: Store) -> bool:
         if store.status is StoreStatus.DELETED:
             return False
         return not self.entry.brands or store.brand in self.entry.brands
@@ -210,124 +185,228 @@ class Route:
                 chosen.setdefault(number)
         return tuple(Offer(number, None) for number in chosen)
 
-    def _open(self, point: Point, within_m: float | None) -> Iterator[Near]:
+    def open(self, point: Point, within_m: float | None) -> Iterator[Near]:
         """Near stores of this entry that can serve. A code may have expired since the index knew
-        of it: such stores are passed over, and moved once the walk is done."""
-        chain, stale = self.chain, []
-        try:
-            for near in chain.serving.walk(point, within_m=within_m):
-                store = chain.stores[near.key]
-                if not self._belongs(store):
-                    continue
-                if chain.can_serve(store, self.now):
-                    yield near
-                else:
-                    stale.append(near.key)
-        finally:
-            for key in stale:
-                chain.settle(key, self.now)
+        of it: such stores are passed by, and moved."""
+        chain, brands, now = self.chain, self.entry.brands, self.now
+        stores, can_serve = chain.stores, chain.can_serve
+        for near in chain.serving.walk(point, within_m=within_m):
+            store = stores[near.key]
+            if brands and store.brand not in brands:
+                continue
+            if can_serve(store, now):
+                yield near
+            else:
+                chain.settle(near.key, now)
 
-    # The walk
 
-    def _by_distance(
-        self, point: Point, within_m: float, without: Collection[str] = ()
-    ) -> Iterator[Candidate | Hop]:
-        chain = self.chain
-        inside = [key for key in chain.areas_at(point) if key not in without]
-        if inside:
-            order = sorted(
-                (round(distance.geodesic_m(point, chain.stores[key].point), 3), key)
-                for key in inside
-                if self._belongs(chain.stores[key])
-            )
-            for metres, key in order:
-                yield from self._store(chain.stores[key], metres, Reason.IN_AREA)
+class _Stage(IntEnum):
+    """What a walk goes through, in order."""
+
+    CHOSEN = 0  # the store that the visitor picked
+    AREA = 1  # those in whose service area they stand
+    DISTANCE = 2
+    FALLBACK = 3
+
+
+# Where on the way a store stands: (stage, millimetres, number).
+_Place: TypeAlias = tuple[int, int, str]
+
+
+class Walk(Iterable[Candidate]):
+    """One visitor's way from code to code, until one has a seat for them.
+
+    It visits what can serve. The stores that cannot are not on the way: which of those stand
+    nearer is looked up once, at the end, when it is told.
+    """
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._hops: list[tuple[_Place, Hop]] = []
+        self._seen: set[str] = set()
+
+    def refused(self, candidate: Candidate) -> None:
+        """It had no seat after all."""
+        code = candidate.code
+        hop = Hop(code.store, code.code_id, Skipped.FULL, candidate.distance_m)
+        self._hops.append((candidate.place, hop))
+
+    def passed(self, shown: Candidate | None) -> tuple[Hop, ...]:
+        """What was skipped before `shown`, or on the whole way if nothing was shown, in the order
+        of the way. Of the stores that were not tried at all, `max_hops` at the most."""
+        hops = [*self._hops, *self._dark_before(shown)]
+        hops.sort(key=lambda item: item[0])
+        return tuple(hop for _, hop in hops)
+
+    def routing(
+        self,
+        scan_id: uuid.UUID | None,
+        shown: Candidate | None,
+        *,
+        hold_id: uuid.UUID | None = None,
+        held_until: datetime | None = None,
+    ) -> Routing:
+        """The decision with which this walk ends; without `shown`, nobody could serve."""
+        hops, fix = self.passed(shown), self._route.fix
+        if shown is None:
+            return Routing(scan_id, Outcome.UNSERVED, self._unserved(hops), fix, hops=hops)
+        return Routing(
+            scan_id,
+            Outcome.CODE,
+            shown.reason,
+            fix,
+            store=shown.code.store,
+            distance_m=shown.distance_m,
+            code_id=shown.code.code_id,
+            hold_id=hold_id,
+            held_until=held_until,
+            hops=hops,
+        )
+
+    def _unserved(self, hops: Collection[Hop]) -> Reason:
+        """Why nothing on the way could serve."""
+        route = self._route
+        if not any(route.belongs(store) for store in route.chain.stores.values()):
+            return Reason.NO_STORE
+        located = route.fix is not None or route.chosen is not None
+        if located and not any(hop.store is not None for hop in hops):
+            return Reason.OUT_OF_RANGE
+        return Reason.ALL_FULL
+
+    # What can serve
+
+    def __iter__(self) -> Iterator[Candidate]:
+        """One after the other; a walk is walked once."""
+        route = self._route
+        if route.chosen is not None:
+            store = route.chain.stores.get(route.chosen)
+            if store is not None and route.belongs(store):
+                self._seen.add(store.store)
+                place = (_Stage.CHOSEN, 0, store.store)
+                yield from self._store(store, self._from_standing(store), Reason.CHOSEN, place)
+                yield from self._by_distance(store.point, route.radius_m)
+        elif route.fix is not None:
+            yield from self._by_distance(route.fix.point, route.reach_m(route.fix))
+        fallbacks = route.directory.fallbacks(route.entry)
+        yield from self._codes(fallbacks, None, Reason.FALLBACK, (_Stage.FALLBACK, 0, ""))
+
+    def _by_distance(self, point: Point, within_m: float) -> Iterator[Candidate]:
+        route, seen = self._route, self._seen
+        chain = route.chain
+        if inside := chain.areas_at(point):
+            yield from self._inside(point, inside)
         # A store that cannot serve, but stands nearer than the one that does, makes that one
         # "the next store". Inside an area the neighbours are "next" as well.
-        reason = Reason.NEXT_STORE if inside or without else Reason.NEAREST
-        for near in self._in_order(point, within_m):
-            if near.key not in inside and near.key not in without:
-                metres = near.distance_m if self.standing is None else self._metres(near)
-                yield from self._store(chain.stores[near.key], metres, reason)
-                reason = Reason.NEXT_STORE
-
-    def _in_order(self, point: Point, within_m: float) -> Iterator[Near]:
-        """Stores of both indexes: each that can serve after those that cannot and stand nearer."""
-        # Between two steps of a walk visitors are served: a store that was given as one that can
-        # serve may fill up and go over to the other index. It is not told again.
-        given: set[str] = set()
-        told: set[str] = set()
-        for near in self._open(point, within_m):
-            yield from self._dark(point, near.distance_m, told, given, before=near.key)
-            given.add(near.key)
-            yield near
-        yield from self._dark(point, within_m, told, given)
-
-    def _dark(
-        self,
-        point: Point,
-        within_m: float,
-        told: set[str],
-        given: set[str],
-        *,
-        before: str | None = None,
-    ) -> Iterator[Near]:
-        """The stores that cannot serve and have been neither told nor given, `max_hops` in all at
-        the most. Of those exactly `within_m` away only those whose number is before `before`."""
-        dark, most = self.chain.dark, self.rules.max_hops
-        if not dark or len(told) >= most:
-            return
-        limit = (round(within_m * 1000), before)
-        for near in dark.walk(point, within_m=within_m, expect=most):
-            if before is not None and (round(near.distance_m * 1000), near.key) > limit:
-                return
-            if near.key in told or near.key in given:
+        reason = None if not seen else Reason.NEXT_STORE
+        for near in route.open(point, within_m):
+            key = near.key
+            if key in seen:
                 continue
-            if self._belongs(self.chain.stores[near.key]):
-                told.add(near.key)
-                yield near
-                if len(told) >= most:
-                    return
+            seen.add(key)
+            metres = near.distance_m
+            place = (_Stage.DISTANCE, round(metres * 1000), key)
+            if reason is None:
+                dark = chain.dark and next(self._dark(point, metres, place), None)
+                reason = Reason.NEXT_STORE if dark else Reason.NEAREST
+            store = chain.stores[key]
+            if route.standing is not None:
+                metres = distance.geodesic_m(route.standing, store.point)
+            yield from self._store(store, metres, reason, place)
+            reason = Reason.NEXT_STORE
 
-    def _chosen_first(self, chosen: str) -> Iterator[Candidate | Hop]:
-        store = self.chain.stores.get(chosen)
-        if store is None or not self._belongs(store):
-            return
-        metres = None
-        if self.standing is not None:
-            metres = round(distance.geodesic_m(self.standing, store.point), 3)
-        yield from self._store(store, metres, Reason.CHOSEN)
-        yield from self._by_distance(store.point, self.radius_m, without=(chosen,))
+    def _inside(self, point: Point, stores: Iterable[str]) -> Iterator[Candidate]:
+        """The stores in whose areas a visitor stands, whether they can serve or not."""
+        route = self._route
+        chain = route.chain
+        order = sorted(
+            (round(distance.geodesic_m(point, chain.stores[key].point) * 1000), key)
+            for key in stores
+            if key not in self._seen and route.belongs(chain.stores[key])
+        )
+        self._seen.update(key for _, key in order)
+        for near_mm, key in order:
+            place = (_Stage.AREA, near_mm, key)
+            yield from self._store(chain.stores[key], near_mm / 1000, Reason.IN_AREA, place)
 
-    def _metres(self, near: Near) -> float:
-        if self.chosen is None or self.standing is None:
-            return near.distance_m
-        return round(distance.geodesic_m(self.standing, self.chain.stores[near.key].point), 3)
+    def _from_standing(self, store: Store) -> float | None:
+        standing = self._route.standing
+        return None if standing is None else distance.geodesic_m(standing, store.point)
 
     def _store(
-        self, store: Store, metres: float | None, reason: Reason
-    ) -> Iterable[Candidate | Hop]:
-        if store.status is StoreStatus.CLOSED:
-            return (Hop(store.store, None, Skipped.CLOSED, metres),)
-        codes = self.chain.codes_of(store.store)
-        if not codes:
-            return (Hop(store.store, None, Skipped.NO_CODE, metres),)
-        return self._codes(codes, metres, reason)
+        self, store: Store, metres: float | None, reason: Reason, place: _Place
+    ) -> Iterable[Candidate]:
+        if metres is not None:
+            metres = round(metres, 3)
+        codes = self._route.chain.codes_of(store.store)
+        if store.status is StoreStatus.OPEN and codes:
+            return self._codes(codes, metres, reason, place)
+        self._hops += ((place, hop) for hop in self._unable(store, metres))
+        return ()
 
     def _codes(
-        self, codes: Iterable[Code], metres: float | None, reason: Reason
-    ) -> Iterator[Candidate | Hop]:
-        first = True
+        self, codes: Iterable[Code], metres: float | None, reason: Reason, place: _Place
+    ) -> Iterator[Candidate]:
         for code in codes:
-            skipped = code.skipped(self.now)
-            if self.reported and code.code_id in self.reported:
-                skipped = Skipped.REPORTED
-            if skipped is not None:
-                yield Hop(code.store, code.code_id, skipped, metres)
+            skipped = self._skipped(code)
+            if skipped is None:
+                yield Candidate(code, reason, metres, place)
             else:
-                following = reason in _OWN_STORE and not first
-                yield Candidate(code, Reason.NEXT_CODE if following else reason, metres)
-            first = False
+                self._hops.append((place, Hop(code.store, code.code_id, skipped, metres)))
+            if reason in _OWN_STORE:
+                reason = Reason.NEXT_CODE
 
-    def _fallbacks(self) -> Iterator[Candidate | Hop]:
-        yield from self._codes(self.directory.fallbacks(self.entry), None, Reason.FALLBACK)
+    # What cannot
+
+    def _skipped(self, code: Code) -> Skipped | None:
+        reported = self._route.reported
+        if reported and code.code_id in reported:
+            return Skipped.REPORTED
+        return code.skipped(self._route.now)
+
+    def _unable(self, store: Store, metres: float | None) -> Iterator[Hop]:
+        """Why a store that cannot serve cannot: one hop for each of its codes."""
+        if store.status is StoreStatus.CLOSED:
+            yield Hop(store.store, None, Skipped.CLOSED, metres)
+            return
+        codes = self._route.chain.codes_of(store.store)
+        if not codes:
+            yield Hop(store.store, None, Skipped.NO_CODE, metres)
+        for code in codes:
+            if (skipped := self._skipped(code)) is not None:
+                yield Hop(store.store, code.code_id, skipped, metres)
+
+    def _dark_before(self, shown: Candidate | None) -> Iterator[tuple[_Place, Hop]]:
+        route = self._route
+        most = route.rules.max_hops
+        before = shown.place if shown else (_Stage.FALLBACK, 0, "")
+        if before[0] < _Stage.DISTANCE or not most:
+            return
+        if route.chosen is not None:
+            store = route.chain.stores.get(route.chosen)
+            if store is None:
+                return
+            point, within_m = store.point, route.radius_m
+        elif route.fix is not None:
+            point, within_m = route.fix.point, route.reach_m(route.fix)
+        else:
+            return
+        if before[0] == _Stage.DISTANCE:
+            within_m = min(within_m, before[1] / 1000)
+        for near in itertools.islice(self._dark(point, within_m, before, most), most):
+            store = route.chain.stores[near.key]
+            metres = near.distance_m if route.standing is None else self._from_standing(store)
+            place = (_Stage.DISTANCE, round(near.distance_m * 1000), near.key)
+            for hop in self._unable(store, metres and round(metres, 3)):
+                yield place, hop
+
+    def _dark(
+        self, point: Point, within_m: float, before: _Place, expect: int = 1
+    ) -> Iterator[Near]:
+        """The entry's stores that cannot serve and have not been tried, nearest first."""
+        route = self._route
+        stores = route.chain.stores
+        for near in route.chain.dark.walk(point, within_m=within_m, expect=expect):
+            if (_Stage.DISTANCE, round(near.distance_m * 1000), near.key) >= before:
+                return
+            if near.key not in self._seen and route.belongs(stores[near.key]):
+                yield near

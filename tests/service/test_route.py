@@ -100,7 +100,7 @@ def test_stores_are_tried_by_distance_and_then_by_number() -> None:
     )
     directory, entry = known
     walk = route.Route(directory, entry, RULES, NOW, at(MIDDLE)).walk()
-    assert [step.code.store for step in walk if isinstance(step, route.Candidate)] == [
+    assert [step.code.store for step in walk] == [
         "C",
         "A",
         "B",
@@ -146,13 +146,14 @@ def test_a_store_that_fills_up_in_the_middle_of_a_walk_is_told_once() -> None:
     directory, entry = world(shops, [code("A", seats=1), code("B")])
     chain = directory.chains[CHAIN]
     walk = route.Route(directory, entry, RULES, NOW, at(MIDDLE)).walk()
-    first = next(walk)
-    assert isinstance(first, route.Candidate)
+    steps = iter(walk)
+    first = next(steps)
     first.code.members = 1  # another visitor has the seat
     chain.settle("A", NOW)
-    rest = list(walk)
-    assert [step.code.store for step in rest if isinstance(step, route.Candidate)] == ["B"]
-    assert len(rest) == 1, "A was given as a candidate, and is no hop of the walk's own"
+    walk.refused(first)
+    second = next(steps)
+    assert second.code.store == "B"
+    assert [hop.store for hop in walk.passed(second)] == ["A"]
 
 
 def test_the_radius_of_the_entry_ends_the_walk() -> None:
