@@ -3,13 +3,16 @@
 GeoJSON is RFC 7946: WGS-84 degrees, longitude first.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import shapely
 import shapely.geometry
+from numpy.typing import NDArray
 
 from geo.point import Point
 
@@ -19,6 +22,8 @@ Area: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 MAX_CORNERS = 20_000
 _MAX_TEXT = 4_000_000
 _KINDS = ("Polygon", "MultiPolygon")
+# The highest longitude and latitude.
+_EARTH = np.array([180.0, 90.0])
 
 
 class InvalidArea(ValueError):
@@ -104,11 +109,32 @@ def _shape(geometry: Mapping[str, object]) -> Area:
     return _polygons_only(shape)
 
 
-def _ring(ring: object) -> list[tuple[float, float]]:
-    corners = [_corner(corner) for corner in _listed(ring)]
-    if len(set(corners)) < 3:
+def _ring(ring: object) -> NDArray[np.float64]:
+    """A closed ring of shape (n, 2)."""
+    listed = _listed(ring)
+    corners = _plain(listed)
+    if corners is None:  # looked at one by one: it is unusual, or it is to be said what is wrong
+        corners = np.array([_corner(corner) for corner in listed], np.float64).reshape(-1, 2)
+    if len(set(map(tuple, corners.tolist()))) < 3:
         raise InvalidArea("the area has a ring of fewer than three corners")
-    return corners if corners[0] == corners[-1] else [*corners, corners[0]]
+    if (corners[0] == corners[-1]).all():
+        return corners
+    return np.concatenate([corners, corners[:1]])
+
+
+def _plain(corners: list[Any]) -> NDArray[np.float64] | None:
+    """The corners, if each is a pair of numbers on the earth, as nearly all are: read at once. None
+    if one is not."""
+    if not {*map(type, corners)} <= {list, tuple} or {*map(len, corners)} != {2}:
+        return None
+    if not {*map(type, itertools.chain.from_iterable(corners))} <= {int, float}:
+        return None
+    try:
+        array = np.array(corners, np.float64)
+    except OverflowError:  # an integer beyond what a float holds
+        return None
+    on_earth = (np.abs(array) <= _EARTH).all()  # false for what is not a number, too
+    return array if on_earth else None
 
 
 def _corner(corner: object) -> tuple[float, float]:

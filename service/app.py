@@ -8,7 +8,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import runtime
+from service import metrics, runtime
 from service.http import (
     codes,
     console,
@@ -22,6 +22,7 @@ from service.http import (
     stores,
     visitor,
 )
+from service.http import metrics as http_metrics
 from service.settings import Settings
 
 log = structlog.get_logger("nearcode.http")
@@ -51,6 +52,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
     problems.install(app)
     for module in (
         health,
+        http_metrics,
         visitor,
         stores,
         codes,
@@ -72,7 +74,8 @@ def _max_body(settings: Settings) -> int | None:
 
 
 class AccessLog:
-    """One line a request: method, path, status, milliseconds. No query: it may hold a position."""
+    """One line a request: method, path, status, milliseconds. No query: it may hold a position.
+    The same in the metrics, by the route's template."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -92,11 +95,14 @@ class AccessLog:
         try:
             await self._app(scope, receive, note)
         finally:
-            quiet = scope["path"] in ("/healthz", "/readyz")
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", None)
+            metrics.requested(route, scope["method"], status, seconds)
+            quiet = scope["path"] in ("/healthz", "/readyz", "/metrics")
             (log.debug if quiet else log.info)(
                 "request",
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
-                ms=round((time.perf_counter() - started) * 1000, 1),
+                ms=round(seconds * 1000, 1),
             )

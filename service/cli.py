@@ -35,13 +35,13 @@ from service import (
     errors,
     explanation,
     importing,
-    journal,
     logs,
     moments,
     pictures,
     printing,
     qr,
     tabular,
+    visits,
 )
 from service import map as maps
 from service.directory import Chain, Directory
@@ -420,7 +420,7 @@ def route(
 
     known, name = _run(settings, work)
     found = known.entries[name]
-    asked = step_route.Route(known, found, journal.rules(settings), datetime.now(UTC), fix)
+    asked = step_route.Route(known, found, visits.rules(settings), datetime.now(UTC), fix)
     routing = asked.explain()
     if as_json:
         out.print_json(json.dumps(show.public(known, found.chain_id, routing)))

@@ -5,7 +5,6 @@ methods that take a connection and named arguments.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -13,6 +12,7 @@ from typing import Any, TypeAlias
 
 import aiosql
 import asyncpg
+import orjson
 
 from service import errors
 
@@ -42,12 +42,12 @@ async def prepare(connection: Connection) -> None:
     """JSON as Python values, on every connection that we open."""
     for json_type in ("json", "jsonb"):
         await connection.set_type_codec(
-            json_type, encoder=_dumps, decoder=json.loads, schema="pg_catalog"
+            json_type, encoder=_dumps, decoder=orjson.loads, schema="pg_catalog"
         )
 
 
 def _dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return orjson.dumps(value).decode()
 
 
 async def connect(url: str) -> Connection:

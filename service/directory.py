@@ -6,16 +6,28 @@ alone grants seats. One event loop uses it: the index is not thread-safe.
 """
 
 import asyncio
+import contextlib
+import ctypes
+import gc
+import json
+import sys
+import time
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
 from geo import area, areas, index
-from geo.datum import Datum
 from geo.point import Point
 from service import db
 from service.domain import (
@@ -34,9 +46,10 @@ _sql = db.load("directory")
 
 T = TypeVar("T")
 
-# What keeps each turn on the event loop within some milliseconds.
-_READ_AT_ONCE = 200
-_SETTLED_AT_ONCE = 10
+# How long a turn on the event loop may be, about: visitors wait for its end.
+_TURN_S = 0.002
+# How much is read between two `_keep`s: each then has some thousand objects to look at.
+_KEPT_AT_ONCE = 2000
 # One store in or out of both indexes takes some tenths of a millisecond, building them anew some
 # microseconds a store.
 _MOST_ONE_BY_ONE = 500
@@ -59,7 +72,6 @@ class Chain:
     timezone: str
     version: int = -1
     stores: dict[str, Store] = field(default_factory=dict)
-    codes: dict[str, list[Code]] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
     serving: index.StoreIndex = field(default_factory=index.StoreIndex)
     dark: index.StoreIndex = field(default_factory=index.StoreIndex)
@@ -67,18 +79,18 @@ class Chain:
     # The stores in `serving` by city and brand, for lists: a city of thousands is not searched
     # for every page.
     _served: dict[_Shelf, dict[str, None]] = field(default_factory=dict)
-    _shelf_of: dict[str, _Shelf] = field(default_factory=dict)
     # Stores that were settled while both indexes are being built anew.
     _changed_meanwhile: set[str] | None = None
 
-    def codes_of(self, store: str) -> list[Code]:
+    def codes_of(self, store: str) -> tuple[Code, ...]:
         """A store's codes that are not retired, in the order in which they are filled."""
-        return self.codes.get(store, [])
+        known = self.stores.get(store)
+        return known.codes if known else ()
 
     def can_serve(self, store: Store, now: datetime) -> bool:
         if store.status is not StoreStatus.OPEN:
             return False
-        for code in self.codes.get(store.store, ()):  # noqa: SIM110 (any() takes twice as long)
+        for code in store.codes:  # noqa: SIM110 (any() takes twice as long)
             if code.skipped(now) is None:
                 return True
         return False
@@ -87,37 +99,39 @@ class Chain:
         """The stores whose service area holds the point, in no order."""
         return self._areas.at(point)
 
+    def areas_nearest(self, point: Point) -> Iterator[index.Near]:
+        """The same stores, nearest first, found as they are asked for."""
+        return self._areas.nearest(point)
+
     def settle(self, store_number: str, now: datetime) -> None:
         """Put a store into the index where it belongs now."""
         if self._changed_meanwhile is not None:
             self._changed_meanwhile.add(store_number)
         store = self.stores.get(store_number)
-        if store is None or store.status is StoreStatus.DELETED:
+        if store is None:
+            return
+        if store.status is StoreStatus.DELETED:
             self.serving.discard(store_number)
             self.dark.discard(store_number)
-            self._shelve(store_number, None)
+            self._shelve(store, serves=False)
             return
         home, other = self.serving, self.dark
         serves = self.can_serve(store, now)
         if not serves:
             home, other = other, home
-        self._shelve(store_number, (store.city, store.brand) if serves else None)
+        self._shelve(store, serves=serves)
         other.discard(store_number)
         if store_number not in home or home.point(store_number) != store.point:
             home.add(store_number, store.point)
 
-    def _shelve(self, store: str, shelf: _Shelf | None) -> None:
-        before = self._shelf_of.get(store)
-        if before == shelf:
-            return
-        if before is not None:
-            del self._shelf_of[store]
-            del self._served[before][store]
-            if not self._served[before]:
-                del self._served[before]
-        if shelf is not None:
-            self._shelf_of[store] = shelf
-            self._served.setdefault(shelf, {})[store] = None
+    def _shelve(self, store: Store, *, serves: bool) -> None:
+        shelf = store.city, store.brand
+        if serves:
+            self._served.setdefault(shelf, {})[store.store] = None
+        elif store.store in self._served.get(shelf, ()):
+            del self._served[shelf][store.store]
+            if not self._served[shelf]:
+                del self._served[shelf]
 
     def served_in(self, brands: Collection[str]) -> dict[str | None, list[dict[str, None]]]:
         """The stores that serve, by city, in one or more parts; of these brands, or of all."""
@@ -129,18 +143,25 @@ class Chain:
 
     def replace_code(self, code: Code) -> None:
         """Know this code as it is now, in its store's order; a retired one leaves."""
-        if code.store is None:
+        store = None if code.store is None else self.stores.get(code.store)
+        if store is None:
             return
-        codes = [c for c in self.codes_of(code.store) if c.code_id != code.code_id]
+        codes = [c for c in store.codes if c.code_id != code.code_id]
         if code.status is not CodeStatus.RETIRED:
             codes.append(code)
             codes.sort(key=lambda c: (c.position, c.code_id))
-        self.codes[code.store] = codes
+        store.codes = tuple(codes)
 
     def replace_store(self, store: Store) -> None:
+        """Know this store as it is now; its codes stay."""
+        if known := self.stores.get(store.store):
+            store.codes = known.codes
+            if known.store in self._served.get((known.city, known.brand), ()):
+                self._shelve(known, serves=False)
+                self._shelve(store, serves=True)
         self.stores[store.store] = store
         if store.service_area is not None and store.status is StoreStatus.OPEN:
-            self._areas.put(store.store, area.parse(store.service_area))
+            self._areas.put(store.store, area.parse(store.service_area), store.point)
         else:
             self._areas.discard(store.store)
 
@@ -151,29 +172,58 @@ class Chain:
         whole; what changed meanwhile is settled after.
         """
         if len(stores) <= _MOST_ONE_BY_ONE:
-            async for store in _unhurried(stores, _SETTLED_AT_ONCE):
+            async for store in _unhurried(stores):
                 self.settle(store, datetime.now(UTC))
             return
         self._changed_meanwhile = set()
         try:
-            self.serving, self.dark = await self._built_anew()
+            built = await self._built_anew()
+            before = [self.serving, self.dark]
+            self.serving, self.dark = built
         finally:
             changed, self._changed_meanwhile = self._changed_meanwhile, None
-        async for number in _unhurried(changed, _SETTLED_AT_ONCE):
+        async for number in _unhurried(changed):
             self.settle(number, datetime.now(UTC))
+        # To take a large tree apart takes as long as many visits: not on the event loop.
+        await asyncio.to_thread(before.clear)
+        await asyncio.to_thread(_give_back)
+        _keep()
 
     async def _built_anew(self) -> tuple[index.StoreIndex, index.StoreIndex]:
-        serving: list[tuple[str, Point]] = []
-        dark: list[tuple[str, Point]] = []
+        serving: list[Store] = []
+        dark: list[Store] = []
         now = datetime.now(UTC)
-        async for store in _unhurried(list(self.stores.values()), _READ_AT_ONCE):
-            shelf = None
+        async for store in _unhurried(list(self.stores.values())):
+            serves = self.can_serve(store, now)
             if store.status is not StoreStatus.DELETED:
-                serves = self.can_serve(store, now)
-                (serving if serves else dark).append((store.store, store.point))
-                shelf = (store.city, store.brand) if serves else None
-            self._shelve(store.store, shelf)
-        return await asyncio.to_thread(lambda: (index.StoreIndex(serving), index.StoreIndex(dark)))
+                (serving if serves else dark).append(store)
+            self._shelve(store, serves=serves)
+        return await asyncio.to_thread(lambda: (_index_of(serving), _index_of(dark)))
+
+
+def _index_of(stores: Iterable[Store]) -> index.StoreIndex:
+    # Pairs that are made as they are asked for: a list of them would be a million objects for the
+    # garbage collector, and its one C call into a dict would not let the event loop have its turn.
+    return index.StoreIndex((store.store, store.point) for store in stores)
+
+
+def _give_back() -> None:
+    """Give memory that is free back to the system. Building a tree takes as much again as it holds,
+    in pieces that glibc would keep; others do by themselves, or have no such call."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _keep() -> None:
+    """Tell the garbage collector that what there is will stay.
+
+    It looks at every object time and again, and everything waits: two seconds for a million stores.
+    They are in no cycles and go by their reference counts. Called after every few thousand objects
+    that are read, so that it never has many to look at; it does look before they are set aside, for
+    what is garbage then would stay for ever.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class Directory:
@@ -184,6 +234,7 @@ class Directory:
         self.codes: dict[uuid.UUID, Code] = {}
         self.entries: dict[str, Entry] = {}
         self.loaded = False
+        self.looked_at = time.monotonic()  # when `refresh` last came to its end
         self._reading = asyncio.Lock()
 
     def chain_of(self, entry: Entry) -> Chain:
@@ -195,16 +246,30 @@ class Directory:
             if code := self.codes.get(code_id):
                 yield code
 
-    def counted(self, told: Counters) -> None:
+    def counted(self, told: Counters) -> bool:
         """A code's counters as PostgreSQL has told them; what is older than what is known is
-        let pass."""
+        let pass. Whether the code has become full, or has room again."""
         code = self.codes.get(told.code_id)
         if code is None or code.revision >= told.revision:
-            return
+            return False
         before = code.has_room
         code.members, code.held, code.revision = told.members, told.held, told.revision
-        if code.store is not None and before != code.has_room:
+        if before == code.has_room:
+            return False
+        if code.store is not None:
             self.chains[code.chain_id].settle(code.store, datetime.now(UTC))
+        return True
+
+    async def recount(self, connection: db.Connection) -> int:
+        """Read every code's counters anew; how many codes have become full or have room again."""
+        turned = 0
+        async with (
+            connection.transaction(readonly=True),
+            _sql.counters_cursor(connection) as rows,
+        ):
+            async for row in _unhurried(rows):
+                turned += self.counted(Counters(**row))
+        return turned
 
     async def refresh(self, connection: db.Connection) -> bool:
         """Read what has changed since the last look; whether anything had.
@@ -226,22 +291,32 @@ class Directory:
                     await self._read(connection, chain)
                     chain.version, changed = row["version"], True
                 chain.name, chain.timezone = row["name"], row["timezone"]
+        if not self.loaded:
+            _keep()  # the program itself, too
         self.loaded = True
+        self.looked_at = time.monotonic()
         return changed
 
     async def _read(self, connection: db.Connection, chain: Chain) -> None:
         since = {"chain_id": chain.chain_id, "version": chain.version}
         touched: set[str] = set()
         async with _sql.stores_since_cursor(connection, **since) as stores:
-            async for row in _unhurried(stores, _READ_AT_ONCE):
-                chain.replace_store(store_of(row))
-                touched.add(row["store"])
+            async for row in _unhurried(stores):
+                store = store_of(row, chain)
+                chain.replace_store(store)
+                touched.add(store.store)
+                if len(touched) % _KEPT_AT_ONCE == 0:
+                    _keep()
         async with _sql.codes_since_cursor(connection, **since) as codes:
-            async for row in _unhurried(codes, _READ_AT_ONCE):
-                code = code_of(row)
-                self._replace_code(chain, code)
+            read = 0
+            async for row in _unhurried(codes):
+                code = code_of(row, chain)
+                self.replace_code(chain, code)
                 if code.store is not None:
                     touched.add(code.store)
+                read += 1
+                if read % _KEPT_AT_ONCE == 0:
+                    _keep()
         for row in await db.rows(_sql.entries_since(connection, **since)):
             entry = entry_of(row)
             if known := chain.entries.get(entry.entry):
@@ -252,7 +327,8 @@ class Directory:
             chain.entries[row["entry"]].placements[placement.placement] = placement
         await chain.settle_all(touched)
 
-    def _replace_code(self, chain: Chain, code: Code) -> None:
+    def replace_code(self, chain: Chain, code: Code) -> None:
+        """Know this code of the chain's as it is now."""
         known = self.codes.get(code.code_id)
         if known is not None and known.revision > code.revision:
             # A seat was granted or freed since this was read.
@@ -261,49 +337,56 @@ class Directory:
         chain.replace_code(code)
 
 
-async def _unhurried(items: Iterable[T] | AsyncIterable[T], at_once: int) -> AsyncIterator[T]:
-    """The items; after every `at_once` of them others get their turn on the event loop."""
-    number = 0
+async def _unhurried(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    """The items; now and then others get their turn on the event loop."""
+    until = time.perf_counter() + _TURN_S
     if isinstance(items, AsyncIterable):
         async for item in items:
-            number += 1
-            if number % at_once == 0:
-                await asyncio.sleep(0)
             yield item
+            if time.perf_counter() > until:
+                await asyncio.sleep(0)
+                until = time.perf_counter() + _TURN_S
         return
     for item in items:
-        number += 1
-        if number % at_once == 0:
-            await asyncio.sleep(0)
         yield item
+        if time.perf_counter() > until:
+            await asyncio.sleep(0)
+            until = time.perf_counter() + _TURN_S
 
 
-def store_of(row: asyncpg.Record) -> Store:
+# A worker may know a million stores and more, so what they have in common is one object for all of
+# them: the chain's id, a store's number with its codes and in both indexes, names of cities.
+
+
+def store_of(row: Mapping[str, Any], chain: Chain) -> Store:
+    """`chain`: where it will be kept."""
+    known = chain.stores.get(row["store"])
+    service_area = row["service_area"]
     return Store(
-        chain_id=row["chain_id"],
-        store=row["store"],
+        chain_id=chain.chain_id,
+        store=known.store if known else row["store"],
         name=row["name"],
-        brand=row["brand"],
+        brand=_shared(row["brand"]),
         address=row["address"],
-        province=row["province"],
-        city=row["city"],
-        district=row["district"],
+        province=_shared(row["province"]),
+        city=_shared(row["city"]),
+        district=_shared(row["district"]),
         point=Point(row["lon"], row["lat"]),
-        datum=Datum(row["datum"]),
-        given=(row["given_lon"], row["given_lat"]),
-        tags=tuple(row["tags"]),
-        service_area=row["service_area"],
+        # As text: in lists of lists of floats it would take six times the memory.
+        service_area=None if service_area is None else json.dumps(service_area),
         status=StoreStatus(row["status"]),
-        updated_at=row["updated_at"],
     )
 
 
-def code_of(row: asyncpg.Record) -> Code:
+def code_of(row: Mapping[str, Any], chain: Chain | None = None) -> Code:
+    """`chain`: where it will be kept."""
+    store = chain.stores.get(row["store"]) if chain else None
     return Code(
-        chain_id=row["chain_id"],
-        code_id=row["code_id"],
-        store=row["store"],
-        kind=row["kind"],
+        chain_id=chain.chain_id if chain else row["chain_id"],
+        # asyncpg's own is equal to it, but takes half as much again once it is a key.
+        code_id=uuid.UUID(bytes=row["code_id"].bytes),
+        store=store.store if store else row["store"],
+        kind=sys.intern(row["kind"]),
         payload=row["payload"],
         label=row["label"],
         capacity=row["capacity"],
@@ -314,9 +397,11 @@ def code_of(row: asyncpg.Record) -> Code:
         expires_at=row["expires_at"],
         position=row["position"],
         revision=row["revision"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
     )
+
+
+def _shared(text: str | None) -> str | None:
+    return None if text is None else sys.intern(text)
 
 
 def entry_of(row: asyncpg.Record) -> Entry:

@@ -4,6 +4,7 @@ import re
 import secrets
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -148,8 +149,6 @@ class Code:
     expires_at: datetime | None
     position: int
     revision: int
-    created_at: datetime
-    updated_at: datetime
 
     @property
     def has_room(self) -> bool:
@@ -172,7 +171,8 @@ class Code:
 
 @dataclass(slots=True)
 class Store:
-    """A shop as a worker knows it; position in WGS-84 degrees."""
+    """A shop as a worker knows it: what routing and pages need; position in WGS-84 degrees,
+    `service_area` as GeoJSON."""
 
     chain_id: uuid.UUID
     store: str
@@ -183,12 +183,10 @@ class Store:
     city: str | None
     district: str | None
     point: Point
-    datum: datums.Datum
-    given: tuple[float, float]
-    tags: tuple[str, ...]
-    service_area: dict[str, object] | None
+    service_area: Mapping[str, object] | str | None
     status: StoreStatus
-    updated_at: datetime
+    # Those that are not retired, in the order in which they are filled.
+    codes: tuple[Code, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +262,9 @@ class Scan:
     placement: str | None
     visitor_id: uuid.UUID
     bot: str | None
+    # Keyed hashes of where it came from: whose seats its holds are.
+    address_hash: bytes | None = None
+    subnet_hash: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +316,16 @@ def uuid7(at: datetime | None = None) -> uuid.UUID:
         stamp = _last_uuid7 = max(stamp, _last_uuid7 + 1)
     value = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64
     return uuid.UUID(int=value | 0b10 << 62 | secrets.randbits(62))
+
+
+# How far the clocks of two hosts may be apart.
+_CLOCKS_APART_MS = 3_600_000
+
+
+def uuid7_since(first: uuid.UUID) -> uuid.UUID:
+    """No UUIDv7 that was made after this one is lower, whichever host made it: what partitions
+    must be searched for what came after."""
+    return uuid.UUID(int=max(0, (first.int >> 80) - _CLOCKS_APART_MS) << 80)
 
 
 ENTRY_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

@@ -1,54 +1,69 @@
-"""The journal: what visitors do, each made durable in one transaction before it is answered.
+"""The journal: what visitors do, made durable before it is answered, many at a time.
 
-```
-open    scan  -> the seat they already have, if they were here before
-locate  fix   -> route -> hold -> show
-choose  store -> route -> hold -> show
-tell    evidence -> join;  complaint -> the next code
-```
+While one transaction is under way, what arrives is gathered, and written by the next. One
+transaction is: lock the visitors, decide each visit (service/visits.py), grant seats code by code,
+write everything, commit. Locks are taken in one order by everybody (visitors, codes, holds; each by
+key), so that nobody waits in a circle.
 
-Every method locks the visitor first, so that the requests of one visitor take turns, and takes at
-most one new seat. What the database says of a code's counters goes back into the directory once
-it is committed.
+A visit that is not granted the seat that it asked for is decided anew in the next transaction: by
+then the worker knows that the code is full. A visit that fails fails alone: those that were written
+with it are written again without it.
 """
 
 import asyncio
-import dataclasses
 import random
+import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import TypeAlias
 
 import asyncpg
 
-from service import db, errors
+from service import db, errors, metrics
 from service.directory import Directory
 from service.domain import (
     Counters,
     Entry,
     Event,
-    Evidence,
     Fix,
     HoldState,
-    Outcome,
-    Reason,
     Routing,
     Scan,
     Source,
+    uuid7,
+    uuid7_since,
 )
+from service.gathering import Gathering
 from service.settings import Settings
 from service.steps import hold, join, locate, route, scan, show
+from service.visits import Visit, Visitor, Visits
 
-T = TypeVar("T")
+_sql = db.load("journal")
+_visitors = db.load("scan")
+_shown = db.load("show")
 
-_sql = db.load("scan")
-_ATTEMPTS = 5
-_COMPLAINTS = (Event.FULL, Event.EXPIRED, Event.BROKEN)
-_EVIDENCE = {Event.PRESSED: Evidence.PRESSED, Event.JOINED: Evidence.REPORTED}
+Key: TypeAlias = tuple[uuid.UUID, uuid.UUID, str]
+"""A visitor at an entry: chain, visitor, entry."""
+
+_Locked: TypeAlias = dict[Key, tuple[Visitor, datetime]]
+
+CodeKey: TypeAlias = tuple[uuid.UUID, uuid.UUID]
+"""A code: chain, code."""
+
+# Two at a time: while PostgreSQL writes the one, the next is decided.
+_LANES = 2
+_ATTEMPTS = 20
+# Scans whose decisions a worker remembers, so as not to read them again; some 1 KB each.
+_REMEMBERED = 50_000
+# A visitor is not shown a code again that they said does not work.
+_REPORTED_FOR = timedelta(days=1)
+_SWEEPER = 0x73776570  # "swep": one sweeper at a time, whichever worker's
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Look:
     """A scan as it stands: its routing, where its visitor is, whether they have joined."""
 
@@ -57,43 +72,80 @@ class Look:
     joined: bool
 
 
-@dataclasses.dataclass(slots=True)
-class _Writing:
-    """One transaction of one visitor."""
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """A request that waits for its visit to be written."""
 
-    connection: db.Connection
     scan: Scan
-    entry: Entry
-    visitor: asyncpg.Record
-    # The scan's routing as it was; None for one that has just been opened.
-    before: Routing | None = None
-    counters: list[Counters] = dataclasses.field(default_factory=list)
-    # The seat that was given up for another. It is freed in a transaction of its own, after this
-    # one: who held both codes' rows at once could block another who moves the other way. Should
-    # the process die in between, the seat's time runs out by itself.
-    given_up: uuid.UUID | None = None
+    decide: Callable[[Visit], None]
+    done: asyncio.Future[Routing]
+    opening: tuple[object, ...] | None = None  # the row of a scan that is new
+    attempts: int = 0
+
+    @property
+    def key(self) -> Key:
+        return self.scan.chain_id, self.scan.visitor_id, self.scan.entry
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
 
 
-def rules(settings: Settings) -> route.Rules:
-    return route.Rules(
-        radius_m=settings.radius_m,
-        trusted_accuracy_m=settings.trusted_accuracy_m,
-        max_choices=settings.max_choices,
-        max_hops=settings.max_hops,
-    )
+@dataclass(slots=True)
+class _Remembered:
+    """A scan, and its decisions as of a revision of its visitor (None: not read yet)."""
+
+    scan: Scan
+    revision: int | None = None
+    routings: list[Routing] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Seats:
+    """What changes in one code's counters."""
+
+    asking: list[tuple[_Turn, Visit]] = field(default_factory=list)
+    joined: int = 0
+    released: int = 0
+    late: list[Visit] = field(default_factory=list)
+    touched: bool = False  # a hold of it is looked at
 
 
 class Journal:
-    """All that visitors write. One a worker."""
+    """All that visitors write. One a worker.
+
+    `on_room` is told of a code that has become full, or has room again.
+    """
 
     def __init__(
-        self, pool: asyncpg.Pool, directory: Directory, settings: Settings, secret: bytes
+        self,
+        pool: asyncpg.Pool,
+        directory: Directory,
+        settings: Settings,
+        secret: bytes,
+        *,
+        on_room: Callable[[Counters], None] = lambda counters: None,
     ) -> None:
         self._pool = pool
         self._directory = directory
         self._settings = settings
         self._secret = secret
-        self._rules = rules(settings)
+        self._on_room = on_room
+        self._visits = Visits(directory, settings)
+        self._remembered: OrderedDict[uuid.UUID, _Remembered] = OrderedDict()
+        self._turns = Gathering(
+            self._flush,
+            most=settings.journal_batch,
+            lanes=_LANES if settings.journal_batch > 1 else settings.database_pool,
+            waiting=settings.journal_queue,
+        )
+        self._reads: Gathering[tuple[uuid.UUID, asyncio.Future[Scan | None]]] = Gathering(
+            self._read_scans, most=500, lanes=1, waiting=settings.journal_queue
+        )
+
+    def __len__(self) -> int:
+        """Requests that wait to be written."""
+        return len(self._turns)
 
     # What visitors do
 
@@ -102,331 +154,584 @@ class Journal:
     ) -> tuple[Scan, Routing]:
         """Record a scan. Who was here before gets their code at once; the others are asked where
         they are."""
-
-        async def work(connection: db.Connection) -> tuple[Scan, Routing, list[Counters]]:
-            opened = await scan.record(connection, entry, placement, client, self._secret)
-            writing = await self._lock(connection, opened)
-            routing = await self._seat_again(writing)
-            if routing is None:
-                routing = self._ask(opened, self._route(entry, None))
-            await show.record(connection, opened, routing)
-            return opened, routing, writing.counters
-
-        opened, routing, counters = await self._durably(work)
-        self._learn(counters)
+        opened, row = scan.opened(entry, placement, client, self._secret)
+        routing = await self._turn(opened, self._visits.open, opening=row)
         return opened, routing
 
     async def locate(self, scanned: Scan, fix: Fix | None) -> Routing:
         """Send a visitor to the nearest store with a free seat; `fix` None: nobody knows where
         they are."""
-
-        async def work(writing: _Writing) -> Routing:
-            if fix is not None:
-                await locate.record(writing.connection, scanned, fix)
-            seated = await self._seat_again(writing, fix)
-            return seated or await self._seat(writing, self._route(writing.entry, fix))
-
-        return await self._visit(scanned, work)
+        return await self._turn(scanned, lambda visit: self._visits.locate(visit, fix))
 
     async def choose(self, scanned: Scan, store: str) -> Routing:
         """Send a visitor to the store that they picked, or to the next one if it has no seat.
 
         Raises `errors.NotFound` if the entry has no such store.
         """
-        chain = self._directory.chains[scanned.chain_id]
-        picked = chain.stores.get(store)
-        if picked is None or picked.status == "deleted":
-            raise errors.NotFound(f"There is no store {store}")
-        fix = locate.by_choice(picked)
-
-        async def work(writing: _Writing) -> Routing:
-            await locate.record(writing.connection, scanned, fix)
-            seated = await self._seat_again(writing, fix, only_store=store)
-            if seated:
-                return seated
-            standing = locate.standing(writing.visitor)
-            exact = standing is not None and standing.source is not Source.IP
-            options = self._route(
-                writing.entry, fix, chosen=store, standing=standing if exact else None
-            )
-            return await self._seat(writing, options)
-
-        return await self._visit(scanned, work)
+        return await self._turn(scanned, lambda visit: self._visits.choose(visit, store))
 
     async def tell(self, scanned: Scan, event: Event, about: uuid.UUID | None = None) -> Routing:
         """What the visitor's page tells of the code that it shows; the routing after that.
 
-        `about` is that code, where the page says it: a complaint that comes twice says nothing of
-        the code that was shown after the first. Raises `errors.Conflict` if the scan has not been
-        shown a code that this could be about.
+        `about` is that code, where the page says it. Raises `errors.Conflict` if the scan has not
+        been shown a code that this could be about.
         """
-
-        async def work(writing: _Writing) -> Routing | None:
-            if event is Event.DENIED:
-                await scan.complain(writing.connection, scanned, event)
-                return None
-            shown = writing.before
-            if about is not None:
-                shown = await show.current(writing.connection, scanned, about)
-            code = self._directory.codes.get(shown.code_id) if shown and shown.code_id else None
-            if shown is None or code is None:
-                raise errors.Conflict("No code has been shown to this scan")
-            if event in _COMPLAINTS:
-                if writing.visitor["code_id"] not in (code.code_id, None):
-                    return None  # they have been shown another since
-                await scan.complain(
-                    writing.connection, scanned, event, code_id=code.code_id, store=code.store
-                )
-                return await self._seat(writing, await self._elsewhere(writing, shown))
-            chain = self._directory.chains[scanned.chain_id]
-            placement = writing.entry.placements.get(scanned.placement or "")
-            changed = await join.witness(
-                writing.connection,
-                scanned,
-                shown,
-                code,
-                chain.stores.get(code.store) if code.store else None,
-                _EVIDENCE[event],
-                placement.channel if placement else None,
-            )
-            if changed:
-                writing.counters.append(changed)
-            return None
-
-        return await self._visit(scanned, work)
+        return await self._turn(scanned, lambda visit: self._visits.tell(visit, event, about))
 
     async def current(self, scanned: Scan) -> Routing:
         """The scan's routing as it stands."""
         async with db.acquire(self._pool) as connection:
-            routing = await show.current(connection, scanned)
-        if routing is None:
-            raise errors.NotFound("This scan has no routing")
-        return routing
+            return await _current(connection, scanned)
 
-    async def look(self, scanned: Scan) -> "Look":
+    async def look(self, scanned: Scan) -> Look:
         """The scan as a page shows it."""
         async with db.acquire(self._pool) as connection:
-            routing = await show.current(connection, scanned)
-            visitor = await _sql.get_visitor(
+            routing = await _current(connection, scanned)
+            visitor = await _visitors.get_visitor(
                 connection,
                 chain_id=scanned.chain_id,
                 visitor_id=scanned.visitor_id,
                 entry=scanned.entry,
             )
-            held = await hold.find(
-                connection, scanned.chain_id, routing.hold_id if routing else None
-            )
-        if routing is None:
-            raise errors.NotFound("This scan has no routing")
+            state = await hold.state(connection, scanned.chain_id, routing.hold_id)
         return Look(
             routing=routing,
-            standing=locate.standing(visitor) if visitor else None,
-            joined=held is not None and held.state is HoldState.JOINED,
+            standing=locate.standing(_standing(visitor)) if visitor else None,
+            joined=state is HoldState.JOINED,
         )
 
     async def find(self, scan_id: uuid.UUID) -> Scan:
         """Raises `errors.NotFound`."""
-        async with db.acquire(self._pool) as connection:
-            found = await scan.find(connection, scan_id)
+        known = self._remembered.get(scan_id)
+        if known is not None:
+            return known.scan
+        future: asyncio.Future[Scan | None] = asyncio.get_running_loop().create_future()
+        self._reads.put((scan_id, future))
+        found = await future
         if found is None or found.entry not in self._directory.entries:
             raise errors.NotFound("There is no such scan")
+        self._remember(_Remembered(found))
         return found
-
-    async def sweep(self) -> int:
-        """Free the seats whose time is up, and forget positions that have served; how often a code
-        had seats freed."""
-        freed = 0
-        while True:
-            counters = await self._durably(lambda connection: hold.expire(connection))
-            self._learn(counters)
-            freed += len(counters)
-            if not counters:
-                break
-        async with db.acquire(self._pool) as connection:
-            await _sql.forget_positions(connection, minutes=self._settings.position_minutes)
-        return freed
 
     def options(self, entry: Entry, fix: Fix | None = None) -> route.Route:
         """Where a visitor there could be sent now; taking no seat."""
-        return self._route(entry, fix)
+        return self._visits.options(entry, fix, datetime.now(UTC))
 
-    # One visitor's turn
+    async def drained(self) -> None:
+        """Until everything that was asked for is written, or has failed."""
+        await self._reads.drained()
+        await self._turns.drained()
 
-    async def _visit(
-        self, scanned: Scan, work: Callable[[_Writing], Awaitable[Routing | None]]
-    ) -> Routing:
-        """Run `work` with the visitor locked. A new routing is kept; None: it stays as it was."""
+    # What happens by itself
 
-        async def turn(connection: db.Connection) -> tuple[Routing, _Writing]:
-            writing = await self._lock(connection, scanned)
-            writing.before = await show.current(connection, scanned)
-            routing = await work(writing)
-            if routing is None:
-                if writing.before is None:
-                    raise errors.NotFound("This scan has no routing")
-                return writing.before, writing
-            if routing != writing.before:
-                await show.record(connection, scanned, routing)
-            return routing, writing
+    async def sweep(self) -> int:
+        """Free the seats whose time is up, and forget positions that have served; how often a code
+        had seats freed. One worker at a time does it for all: the others let it be."""
+        freed = 0
+        while counters := await self._expired():
+            self._learn(counters)
+            metrics.seats(expired=len(counters))
+            freed += len(counters)
+        async with db.acquire(self._pool) as connection:
+            await _visitors.forget_positions(connection, minutes=self._settings.position_minutes)
+        return freed
 
-        routing, writing = await self._durably(turn)
-        self._learn(writing.counters)
-        if writing.given_up is not None:
-            await self._free(scanned.chain_id, writing.given_up)
-        return routing
+    async def _expired(self) -> list[Counters]:
+        async with db.acquire(self._pool) as connection, connection.transaction():
+            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _SWEEPER):
+                return []
+            return await hold.expire(connection)
 
-    async def _free(self, chain_id: uuid.UUID, hold_id: uuid.UUID) -> None:
-        freed = await self._durably(lambda connection: hold.release(connection, chain_id, hold_id))
-        if freed is not None:
-            self._learn([freed])
+    # One request's turn
 
-    async def _lock(self, connection: db.Connection, scanned: Scan) -> _Writing:
-        visitor = await _sql.lock_visitor(
-            connection,
-            chain_id=scanned.chain_id,
-            visitor_id=scanned.visitor_id,
-            entry=scanned.entry,
-        )
-        entry = self._directory.entries[scanned.entry]
-        return _Writing(connection, scanned, entry, visitor)
-
-    def _route(
+    async def _turn(
         self,
-        entry: Entry,
-        fix: Fix | None,
+        scanned: Scan,
+        decide: Callable[[Visit], None],
         *,
-        chosen: str | None = None,
-        standing: Fix | None = None,
-    ) -> route.Route:
-        return route.Route(
-            directory=self._directory,
-            entry=entry,
-            rules=self._rules,
-            now=datetime.now(UTC),
-            fix=fix,
-            chosen=chosen,
-            standing=standing.point if standing else None,
+        opening: tuple[object, ...] | None = None,
+    ) -> Routing:
+        done: asyncio.Future[Routing] = asyncio.get_running_loop().create_future()
+        try:
+            self._turns.put(_Turn(scanned, decide, done, opening))
+        except errors.Unavailable:
+            metrics.refused()
+            raise
+        return await done
+
+    async def _flush(self, turns: list[_Turn]) -> None:
+        """Write many visits in one transaction, and answer them."""
+        # A visitor's requests take turns: of several, the first; the others wait for the next.
+        first: dict[Key, _Turn] = {}
+        later: list[_Turn] = []
+        for turn in turns:
+            if turn.done.done():
+                continue  # whoever asked has gone
+            if first.setdefault(turn.key, turn) is not turn:
+                later.append(turn)
+        if not first:
+            return
+        started = time.perf_counter()
+        try:
+            refused = await self._write(list(first.values()))
+        except asyncpg.DeadlockDetectedError:
+            refused = list(first.values())
+            await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311
+        except errors.Unavailable as error:
+            for turn in first.values():
+                # It may or may not have been written: what is remembered may be old.
+                self._remembered.pop(turn.scan.scan_id, None)
+                turn.fail(error)
+            refused = []
+        except Exception as error:
+            refused = []
+            if len(first) == 1:
+                for turn in first.values():
+                    turn.fail(error)
+            else:
+                # One of them is at fault: each by itself, so that it fails no other.
+                for turn in first.values():
+                    await self._flush([turn])
+        metrics.flushed(time.perf_counter() - started, len(first))
+        again = refused + later
+        for turn in refused:
+            turn.attempts += 1
+            if turn.attempts >= _ATTEMPTS:
+                turn.fail(errors.Unavailable("Too many visitors at once"))
+        if again:
+            self._turns.put_first(again)
+
+    async def _write(self, turns: list[_Turn]) -> list[_Turn]:
+        """One transaction; the turns whose seat was refused, of which nothing is written."""
+        refused: list[_Turn] = []
+        async with db.acquire(self._pool) as connection, connection.transaction():
+            visits = await self._decided(connection, turns)
+            counters, refused = await _seated(connection, visits, self._settings.hold_s)
+            for turn in refused:
+                del visits[turn]
+            await self._record(connection, visits)
+        # It is durable.
+        self._learn(counters)
+        for turn, visit in visits.items():
+            self._remember_visit(visit)
+            if turn.opening is not None:
+                metrics.scanned(bot=visit.scan.bot is not None)
+            if visit.routing is not None:
+                metrics.routed(visit.routing.outcome, visit.routing.reason)
+            if not turn.done.done():
+                turn.done.set_result(visit.answer)
+        metrics.seats(
+            granted=sum(visit.taken is not None for visit in visits.values()),
+            rejected=len(refused),
+            joined=sum(visit.joined for visit in visits.values()),
+            released=sum(visit.freed for visit in visits.values()),
         )
+        return refused
 
-    def _ask(self, scanned: Scan, options: route.Route) -> Routing:
-        """The routing of a visitor of whom nothing is known, or of a program: no seat is taken."""
-        doubt = dataclasses.replace(options, fix=None, chosen=None).doubt()
-        return Routing(
-            scanned.scan_id,
-            Outcome.CHOOSE if doubt else Outcome.UNSERVED,
-            Reason.POSITION_NEEDED,
-            options.fix,
-            choices=doubt.choices if doubt else (),
-        )
+    # Deciding
 
-    async def _seat(self, writing: _Writing, options: route.Route) -> Routing:
-        """Walk the route until a seat is granted; a seat that the visitor had before is freed."""
-        scanned = writing.scan
-        if scanned.bot is not None:
-            return self._ask(scanned, options)
-        reported = await scan.complained_of(writing.connection, scanned)
-        options = dataclasses.replace(options, reported=reported)
-        if doubt := options.doubt():
-            return Routing(
-                scanned.scan_id, Outcome.CHOOSE, doubt.reason, options.fix, choices=doubt.choices
+    async def _decided(self, connection: db.Connection, turns: list[_Turn]) -> dict[_Turn, Visit]:
+        """The visits, decided with their visitors locked. Who can't be decided is told so."""
+        locked = await _locked(connection, turns)
+        await self._read_routings(connection, turns, locked)
+        visits: dict[_Turn, Visit] = {}
+        for turn in turns:
+            visitor, now = locked[turn.key]
+            known = self._remembered.get(turn.scan.scan_id)
+            visit = Visit(
+                scan=turn.scan,
+                entry=self._directory.entries[turn.scan.entry],
+                visitor=visitor,
+                routings=known.routings if known else [],
+                now=now,
             )
-        walk = options.walk()
-        for step in walk:
-            held, counters = await hold.take(
-                writing.connection, scanned, step.code, hold_s=self._settings.hold_s
-            )
-            if counters:
-                writing.counters.append(counters)
-            if held is not None:
-                writing.given_up = writing.visitor["hold_id"]
-                return walk.routing(
-                    scanned.scan_id, step, hold_id=held.hold_id, held_until=held.held_until
-                )
-            walk.refused(step)
-        return walk.routing(scanned.scan_id, None)
-
-    async def _seat_again(
-        self, writing: _Writing, fix: Fix | None = None, *, only_store: str | None = None
-    ) -> Routing | None:
-        """The code that the visitor was shown before, while it can serve them.
-
-        Within `sticky_days`; a seat that has expired is taken again if there is one.
-        """
-        scanned, visitor = writing.scan, writing.visitor
-        code = self._directory.codes.get(visitor["code_id"]) if visitor["code_id"] else None
-        now = datetime.now(UTC)
-        if code is None or not code.usable(now) or scanned.bot is not None:
-            return None
-        if only_store is not None and code.store != only_store:
-            return None
-        sticky = timedelta(days=self._settings.sticky_days)
-        if sticky and visitor["held_at"] < now - sticky:
-            return None
-        chain = self._directory.chains[scanned.chain_id]
-        store = chain.stores.get(code.store) if code.store else None
-        if code.store is not None and (store is None or store.status != "open"):
-            return None
-        if code.code_id in await scan.complained_of(writing.connection, scanned):
-            return None
-        held = await hold.find(writing.connection, scanned.chain_id, visitor["hold_id"])
-        before = writing.before
-        if held is not None and held.has_seat and before and before.hold_id == held.hold_id:
-            return before  # the same scan asks again: the same answer
-        if held is None or not held.has_seat:
-            held, counters = await hold.take(
-                writing.connection, scanned, code, hold_s=self._settings.hold_s
-            )
-            if counters:
-                writing.counters.append(counters)
-            if held is None:
-                return None
-        seen = fix or locate.standing(visitor)
-        metres = None
-        if store is not None and seen is not None and seen.source is not Source.IP:
-            metres = locate.metres_to(seen, store)
-        return Routing(
-            scanned.scan_id,
-            Outcome.CODE,
-            Reason.CHOSEN if only_store else Reason.RETURNING,
-            seen,
-            store=code.store,
-            distance_m=metres,
-            code_id=code.code_id,
-            hold_id=held.hold_id,
-            held_until=held.held_until,
-        )
-
-    async def _elsewhere(self, writing: _Writing, shown: Routing) -> route.Route:
-        """The route of a visitor whose code does not work: the same place, without that code."""
-        writing.given_up = writing.visitor["hold_id"]
-        await hold.forget_seat(writing.connection, writing.scan)
-        fix = locate.standing(writing.visitor)
-        chain = self._directory.chains[writing.scan.chain_id]
-        store = chain.stores.get(shown.store) if shown.store else None
-        vague = fix is None or fix.source is Source.IP or shown.reason is Reason.CHOSEN
-        if store is not None and vague:
-            # They were shown this store's code: its neighbours are where to go on.
-            exact = fix is not None and fix.source is not Source.IP
-            return self._route(
-                writing.entry,
-                locate.by_choice(store),
-                chosen=store.store,
-                standing=fix if exact else None,
-            )
-        return self._route(writing.entry, fix)
-
-    # The database
-
-    async def _durably(self, work: Callable[[db.Connection], Awaitable[T]]) -> T:
-        """Run `work` in one transaction, again if PostgreSQL broke a deadlock with it."""
-        for attempt in range(_ATTEMPTS):
             try:
-                async with db.acquire(self._pool) as connection, connection.transaction():
-                    return await work(connection)
-            except asyncpg.DeadlockDetectedError:
-                await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311
-        raise errors.Unavailable("Too many visitors at once")
+                turn.decide(visit)
+                if visit.ask is None:
+                    visit.answer  # noqa: B018 (there must be one)
+            except Exception as error:
+                turn.fail(error)
+                continue
+            visits[turn] = visit
+        return visits
 
-    def _learn(self, counters: list[Counters]) -> None:
+    async def _read_routings(
+        self, connection: db.Connection, turns: list[_Turn], locked: _Locked
+    ) -> None:
+        """Have the decisions of these scans remembered as they are now."""
+        stale: dict[uuid.UUID, _Remembered] = {}
+        for turn in turns:
+            revision = locked[turn.key][0].revision
+            known = self._remembered.get(turn.scan.scan_id)
+            if known is None or known.revision != revision:
+                known = _Remembered(turn.scan, revision)
+                self._remember(known)
+                if turn.opening is None:
+                    stale[turn.scan.scan_id] = known
+        if not stale:
+            return
+        rows = await db.rows(
+            _sql.read_routings(
+                connection,
+                chain_ids=[known.scan.chain_id for known in stale.values()],
+                scan_ids=list(stale),
+                since_ids=[uuid7_since(scan_id) for scan_id in stale],
+            )
+        )
+        for row in rows:
+            stale[row["scan_id"]].routings.append(show.routing(row))
+
+    # Writing
+
+    async def _record(self, connection: db.Connection, visits: dict[_Turn, Visit]) -> None:
+        if opened := [turn.opening for turn in visits if turn.opening is not None]:
+            await _sql.write_scans(connection, **_columns(_SCAN, opened))
+        fixes, holds, routings, visitors = [], [], [], []
+        complaints, reports = [], []
+        for visit in visits.values():
+            scanned, visitor = visit.scan, visit.visitor
+            standing, seat, held_at = visitor.standing, visitor.seat, visitor.held_at
+            changed = visit.forgets
+            if visit.fix is not None:
+                fixes.append(locate.row(scanned, visit.fix))
+                if stands := locate.stands(visit.fix, visit.now):
+                    standing, changed = stands, True
+            if visit.forgets:
+                seat = held_at = None
+            if visit.taken is not None and visit.ask is not None:
+                seat, held_at, changed = visit.taken, visit.now, True
+                holds.append(hold.row(scanned, visit.ask.code, seat.hold_id, seat.held_until))
+            if visit.routing is not None and visit.routing != visit.before:
+                routings.append(show.row(scanned, visit.routing))
+                changed = changed or bool(visit.routings)
+            else:
+                visit.routing = None
+            if visit.complaint is not None:
+                about = visit.about
+                code_id, store = (about.code_id, about.store) if about else (None, None)
+                complaints.append(scan.complaint(scanned, visit.complaint, code_id, store))
+                if code_id is not None:
+                    reports.append((scanned.chain_id, scanned.visitor_id, scanned.entry, code_id))
+            if changed:
+                visit.changed = True
+                visitors.append(_visitor_row(scanned, seat, held_at, standing))
+        if fixes or holds or routings or visitors:
+            await _sql.write_visits(
+                connection,
+                **_columns(_FIX, fixes),
+                **_columns(_HOLD, holds),
+                **_columns(_ROUTING, routings),
+                **_columns(_VISITOR, visitors),
+            )
+        if complaints:
+            await _sql.write_complaints(connection, **_columns(_COMPLAINT, complaints))
+        if reports:
+            await _sql.remember_complaints(connection, **_columns(_REPORT, reports))
+        await self._record_joins(connection, visits.values())
+
+    async def _record_joins(self, connection: db.Connection, visits: Iterable[Visit]) -> None:
+        evidence, joins, stronger = [], [], []
+        for visit in visits:
+            if (joining := visit.joining) is None:
+                continue
+            shown, code, kind = joining.shown, joining.code, joining.evidence
+            evidence.append(join.evidence_row(visit.scan, shown, code, kind, counts=joining.counts))
+            if visit.joined:
+                chain = self._directory.chains[visit.scan.chain_id]
+                store = chain.stores.get(code.store) if code.store else None
+                placement = visit.entry.placements.get(visit.scan.placement or "")
+                channel = placement.channel if placement else None
+                joins.append(join.row(visit.scan, shown, code, store, kind, channel))
+            elif joining.counts and shown.hold_id is not None:
+                stronger.append((visit.scan.chain_id, shown.hold_id, kind.value))
+        if evidence:
+            await _sql.write_evidence(connection, **_columns(_EVIDENCE, evidence))
+        if joins:
+            await _sql.write_joins(connection, **_columns(_JOIN, joins))
+        if stronger:
+            await _sql.strengthen_joins(connection, **_columns(_STRONGER, stronger))
+
+    # What is known
+
+    def _learn(self, counters: Iterable[Counters]) -> None:
         for told in counters:
-            self._directory.counted(told)
+            if self._directory.counted(told):
+                self._on_room(told)
+
+    def _remember(self, known: _Remembered) -> None:
+        self._remembered[known.scan.scan_id] = known
+        self._remembered.move_to_end(known.scan.scan_id)
+        while len(self._remembered) > _REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    def _remember_visit(self, visit: Visit) -> None:
+        known = self._remembered.get(visit.scan.scan_id)
+        if known is None or known.revision != visit.visitor.revision:
+            return  # forgotten, or another transaction's meanwhile
+        if visit.changed:
+            known.revision = visit.visitor.revision + 1
+        if visit.routing is not None:
+            known.routings.append(visit.routing)
+
+    async def _read_scans(self, asked: list[tuple[uuid.UUID, asyncio.Future[Scan | None]]]) -> None:
+        try:
+            async with db.acquire(self._pool) as connection:
+                rows = await db.rows(
+                    _sql.read_scans(
+                        connection,
+                        scan_ids=[scan_id for scan_id, _ in asked],
+                        chain_ids=list(self._directory.chains),
+                    )
+                )
+        except Exception as error:
+            for _, future in asked:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        found = {row["scan_id"]: Scan(**row) for row in rows}
+        for scan_id, future in asked:
+            if not future.done():
+                future.set_result(found.get(scan_id))
+
+
+# ---------------------------------------------------------------- what the database is asked
+
+
+async def _current(connection: db.Connection, scanned: Scan) -> Routing:
+    row = await _shown.current_routing(
+        connection,
+        chain_id=scanned.chain_id,
+        scan_id=scanned.scan_id,
+        since_id=uuid7_since(scanned.scan_id),
+    )
+    if row is None:
+        raise errors.NotFound("This scan has no routing")
+    return show.routing(row)
+
+
+async def _locked(connection: db.Connection, turns: list[_Turn]) -> _Locked:
+    """The visitors, locked until the commit, and the database's time."""
+    meet = [turn.key for turn in turns if turn.opening is not None]
+    known = [turn.key for turn in turns if turn.opening is None]
+    rows: list[asyncpg.Record] = []
+    if meet:
+        rows += await db.rows(_sql.meet_visitors(connection, **_columns(_KEY, meet)))
+    if known:
+        rows += await db.rows(_sql.lock_visitors(connection, **_columns(_KEY, known)))
+    return {(r["chain_id"], r["visitor_id"], r["entry"]): (_visitor(r), r["now"]) for r in rows}
+
+
+async def _seated(
+    connection: db.Connection, visits: dict[_Turn, Visit], hold_s: float
+) -> tuple[list[Counters], list[_Turn]]:
+    """Grant, join and free the seats that these visits are about.
+
+    Their codes' counters, and the turns to which a seat was refused: of those nothing is done.
+    """
+    codes: dict[CodeKey, _Seats] = defaultdict(_Seats)
+    joining: dict[uuid.UUID, Visit] = {}
+    leaving: list[tuple[_Turn, Visit]] = []
+    for turn, visit in visits.items():
+        chain_id = visit.scan.chain_id
+        if visit.ask is not None:
+            codes[chain_id, visit.ask.code.code_id].asking.append((turn, visit))
+        if visit.gives_up is not None:
+            codes[chain_id, visit.gives_up.code_id].touched = True
+            leaving.append((turn, visit))
+        found = visit.joining
+        if found is not None and found.counts and found.shown.hold_id is not None:
+            codes[chain_id, found.code.code_id].touched = True
+            joining[found.shown.hold_id] = visit
+    if not codes:
+        return [], []
+    if joining or leaving:
+        # Their holds are looked at: the codes first, all of them at once and in order.
+        await db.rows(_sql.lock_codes(connection, **_columns(_CODE, codes)))
+    if joining:
+        await _join(connection, joining, codes)
+    counted = await _count(connection, codes)
+    refused = _granted(codes, counted, hold_s)
+    stay = set(refused)
+    left = {
+        visit.gives_up.hold_id: visit
+        for turn, visit in leaving
+        if visit.gives_up is not None and turn not in stay
+    }
+    released = [
+        (visit.scan.chain_id, hold_id, HoldState.RELEASED.value) for hold_id, visit in left.items()
+    ]
+    if released:
+        freed: dict[CodeKey, _Seats] = defaultdict(_Seats)
+        for row in await db.rows(_sql.settle_holds(connection, **_columns(_SETTLED, released))):
+            freed[row["chain_id"], row["code_id"]].released += 1
+            left[row["hold_id"]].freed = True
+        if freed:
+            counted |= await _count(connection, freed)
+    late = [
+        (visit.scan.chain_id, visit.joining.shown.hold_id)
+        for seats in codes.values()
+        for visit in seats.late
+        if visit.joined and visit.joining is not None
+    ]
+    if late:
+        await _sql.join_late(connection, **_columns(_HELD, late))
+    return [
+        Counters(row["code_id"], row["members"], row["held"], row["revision"])
+        for row in counted.values()
+    ], refused
+
+
+async def _join(
+    connection: db.Connection, joining: dict[uuid.UUID, Visit], codes: dict[CodeKey, _Seats]
+) -> None:
+    """Held seats become members'; who comes late asks for one."""
+    settled = [
+        (visit.scan.chain_id, hold_id, HoldState.JOINED.value) for hold_id, visit in joining.items()
+    ]
+    for row in await db.rows(_sql.settle_holds(connection, **_columns(_SETTLED, settled))):
+        codes[row["chain_id"], row["code_id"]].joined += 1
+        joining.pop(row["hold_id"]).joined = True
+    if joining:
+        asked = [(visit.scan.chain_id, hold_id) for hold_id, visit in joining.items()]
+        for row in await db.rows(_sql.late_holds(connection, **_columns(_HELD, asked))):
+            codes[row["chain_id"], row["code_id"]].late.append(joining[row["hold_id"]])
+
+
+async def _count(
+    connection: db.Connection, codes: Mapping[CodeKey, _Seats]
+) -> dict[uuid.UUID, asyncpg.Record]:
+    """Change the counters as far as there is room; what they are then, and what was granted."""
+    rows = await db.rows(
+        _sql.count_seats(
+            connection,
+            **_columns(_CODE, codes),
+            asked=[len(seats.asking) for seats in codes.values()],
+            joined=[seats.joined for seats in codes.values()],
+            released=[seats.released for seats in codes.values()],
+            late=[len(seats.late) for seats in codes.values()],
+        )
+    )
+    return {row["code_id"]: row for row in rows}
+
+
+def _granted(
+    codes: Mapping[CodeKey, _Seats], counted: dict[uuid.UUID, asyncpg.Record], hold_s: float
+) -> list[_Turn]:
+    """Give the seats to those who asked first; the turns of the others."""
+    refused: list[_Turn] = []
+    for (_, code_id), seats in codes.items():
+        row = counted.get(code_id)
+        room = row["seats_granted"] if row else 0
+        for _, visit in seats.asking[:room]:
+            assert visit.ask is not None
+            taken = hold.Hold(
+                uuid7(),
+                visit.scan.scan_id,
+                code_id,
+                HoldState.HELD,
+                visit.now + timedelta(seconds=hold_s),
+            )
+            visit.taken = taken
+            visit.routing = visit.ask.routing(taken.hold_id, taken.held_until)
+        refused += (turn for turn, _ in seats.asking[room:])
+        for visit in seats.late[: row["late_granted"] if row else 0]:
+            visit.joined = True
+    return refused
+
+
+# ---------------------------------------------------------------- rows and columns
+
+_KEY = ("chain_ids", "visitor_ids", "entries")
+_CODE = ("chain_ids", "code_ids")
+_HELD = ("chain_ids", "hold_ids")
+_SETTLED = (*_HELD, "states")
+_STRONGER = (*_HELD, "evidence")
+_REPORT = (*_KEY, "code_ids")
+_SCAN = (
+    "chain_ids", "scan_ids", "entries", "placements", "unknown_placements", "visitor_ids", "vias",
+    "bots", "browsers", "languages", "address_hashes", "subnet_hashes", "scanned_ats",
+)  # fmt: skip
+_FIX = (
+    "fix_chain_ids", "fix_ids", "fix_scan_ids", "sources", "datums", "lons", "lats",
+    "accuracies_m", "provinces", "cities", "districts",
+)  # fmt: skip
+_HOLD = (
+    "hold_chain_ids", "hold_ids", "hold_scan_ids", "hold_visitor_ids", "hold_entries",
+    "hold_code_ids", "hold_stores", "held_untils", "address_hashes", "subnet_hashes",
+)  # fmt: skip
+_ROUTING = (
+    "routing_chain_ids", "routing_ids", "routing_scan_ids", "outcomes", "reasons",
+    "routing_sources", "routing_accuracies_m", "routing_provinces", "routing_cities",
+    "routing_districts", "stores", "distances_m", "code_ids", "routing_hold_ids",
+    "routing_held_untils", "hops", "choices",
+)  # fmt: skip
+_VISITOR = (
+    *_KEY, "visitor_hold_ids", "visitor_code_ids", "held_ats", "visitor_lons", "visitor_lats",
+    "visitor_accuracies_m", "visitor_sources", "located_ats",
+)  # fmt: skip
+_COMPLAINT = (
+    "chain_ids", "complaint_ids", "scan_ids", "visitor_ids", "code_ids", "stores", "kinds",
+)  # fmt: skip
+_EVIDENCE = (
+    "chain_ids", "evidence_ids", "scan_ids", "hold_ids", "code_ids", "stores", "kinds", "counts",
+)  # fmt: skip
+_JOIN = (
+    "chain_ids", "join_ids", "scan_ids", "hold_ids", "visitor_ids", "entries", "placements",
+    "channels", "code_ids", "stores", "provinces", "cities", "districts", "sources",
+    "distances_m", "distance_bands", "evidence",
+)  # fmt: skip
+
+
+def _columns(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dict[str, Sequence[object]]:
+    """Rows as the columns that `unnest` takes, by name."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    return dict(zip(names, columns, strict=True))
+
+
+def _visitor(row: asyncpg.Record) -> Visitor:
+    held = None
+    if row["hold_id"] is not None and row["hold_state"] is not None:
+        held = hold.Hold(
+            row["hold_id"],
+            row["hold_scan_id"],
+            row["code_id"],
+            HoldState(row["hold_state"]),
+            row["held_until"],
+        )
+    recent = row["reported_at"] is not None and row["reported_at"] > row["now"] - _REPORTED_FOR
+    return Visitor(
+        revision=row["revision"],
+        seat=held,
+        held_at=row["held_at"],
+        standing=_standing(row),
+        reported=frozenset(row["reported"]) if recent else frozenset(),
+    )
+
+
+def _standing(row: asyncpg.Record) -> locate.Standing | None:
+    if row["lon"] is None:
+        return None
+    return locate.Standing(
+        row["lon"], row["lat"], row["accuracy_m"], Source(row["source"]), row["located_at"]
+    )
+
+
+def _visitor_row(
+    scanned: Scan,
+    seat: hold.Hold | None,
+    held_at: datetime | None,
+    standing: locate.Standing | None,
+) -> tuple[object, ...]:
+    return (
+        scanned.chain_id,
+        scanned.visitor_id,
+        scanned.entry,
+        seat.hold_id if seat else None,
+        seat.code_id if seat else None,
+        held_at,
+        standing.lon if standing else None,
+        standing.lat if standing else None,
+        standing.accuracy_m if standing else None,
+        standing.source.value if standing else None,
+        standing.located_at if standing else None,
+    )

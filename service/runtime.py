@@ -2,40 +2,90 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncpg
 import structlog
 
 from geo import iplocate, places
-from service import accounts, db, errors
+from service import accounts, db, errors, metrics
 from service.directory import Directory
 from service.journal import Journal
+from service.news import News
 from service.settings import Settings
 
 log = structlog.get_logger("nearcode")
 
 _MAINTAIN_EVERY_S = 6 * 3600
+_RECOUNT_EVERY_S = 300
+_MEASURE_EVERY_S = 1
+# A listener that is cut for longer than this is trouble; until then it is a database's restart.
+_DOWN_LONG_S = 10
+_DRAIN_WITHIN_S = 10
 
 
 @dataclass(slots=True)
 class Service:
-    """What handlers work with. `trouble` says why the worker is not ready, if it is not."""
+    """What handlers work with."""
 
     settings: Settings
     pool: asyncpg.Pool
     directory: Directory
+    news: News
     journal: Journal
     locator: iplocate.IpLocator
     secret: bytes
-    trouble: str | None = None
+    # The work beside the requests that fails.
+    _failing: set[str] = field(default_factory=set)
+    _refreshed_at: float = field(default_factory=time.monotonic)
 
     async def refresh(self) -> None:
         """See now what was changed in the catalog, by this process or another."""
         async with self.connection() as connection:
             await self.directory.refresh(connection)
+        self._refreshed_at = time.monotonic()
+
+    async def recount(self) -> None:
+        """See what seats there are now: a worker may have died before it told of a change."""
+        async with self.connection() as connection:
+            await self.directory.recount(connection)
+
+    def trouble(self) -> list[str]:
+        """What is wrong though requests are served; nothing if all is well."""
+        found = [f"{work} fails: see the log" for work in sorted(self._failing)]
+        if self.news.down_s > _DOWN_LONG_S:
+            seconds = f"{self.news.down_s:.0f}"
+            found.append(f"for {seconds} s other workers' changes have been polled, not heard")
+        return found
+
+    def note(self, work: str, error: Exception | None) -> None:
+        """Work beside the requests has failed, or (None) has been done."""
+        if error is None:
+            if work in self._failing:
+                log.info("background work goes on", work=work)
+            self._failing.discard(work)
+            return
+        if work not in self._failing:
+            log.warning("background work failed", work=work, error=str(error))
+        self._failing.add(work)
+
+    def measure(self) -> None:
+        """Set the gauges that nobody sets when something happens, and hand over the counts."""
+        metrics.settle()
+        now = time.monotonic()
+        chains = self.directory.chains.values()
+        serving = sum(len(chain.serving) for chain in chains)
+        metrics.STORES.set(serving + sum(len(chain.dark) for chain in chains))
+        metrics.STORES_SERVING.set(serving)
+        metrics.QUEUE_REQUESTS.set(len(self.journal))
+        metrics.CODES.set(len(self.directory.codes))
+        metrics.DIRECTORY_AGE_SECONDS.set(now - self.directory.looked_at)
+        metrics.LISTENER_CONNECTED.set(self.news.connected)
+        answered_at = max(self.news.answered_at, self._refreshed_at)
+        metrics.DATABASE_SILENCE_SECONDS.set(now - answered_at)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[db.Connection]:
@@ -55,20 +105,31 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             await db.check_schema(connection)
             secret = await accounts.installation_secret(connection)
             await directory.refresh(connection)
+        news = News(database_url, directory)
         service = Service(
             settings=settings,
             pool=pool,
             directory=directory,
-            journal=Journal(pool, directory, settings, secret),
+            news=news,
+            journal=Journal(pool, directory, settings, secret, on_room=news.room),
             locator=iplocate.IpLocator(settings.xdb_files, settings.mmdb_files),
             secret=secret,
         )
+        metrics.begin()
+        service.measure()
         async with _beside(
-            _every(settings.poll_s, service.refresh, service),
-            _every(settings.sweep_s, service.journal.sweep, service),
-            _every(_MAINTAIN_EVERY_S, lambda: _maintain(service), service),
+            service.news.run(),
+            _every("the poll", settings.poll_s, service.refresh, service),
+            _every("the sweep", settings.sweep_s, service.journal.sweep, service),
+            _every("the recount", _RECOUNT_EVERY_S, service.recount, service),
+            _every("maintenance", _MAINTAIN_EVERY_S, lambda: _maintain(service), service),
+            _measuring(service),
         ):
-            yield service
+            try:
+                yield service
+            finally:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(service.journal.drained(), _DRAIN_WITHIN_S)
     finally:
         # Connections that are still at work get a moment to finish.
         try:
@@ -83,30 +144,43 @@ async def _maintain(service: Service) -> None:
         await db.analyze(connection)
 
 
-async def _every(seconds: float, work: Callable[[], Awaitable[object]], service: Service) -> None:
+async def _every(
+    name: str, seconds: float, work: Callable[[], Awaitable[object]], service: Service
+) -> None:
     """Do `work` again and again; trouble is told once and ends by itself."""
     while True:
         await asyncio.sleep(seconds)
         try:
             await work()
         except (errors.NearcodeError, asyncpg.PostgresError, OSError, TimeoutError) as error:
-            if service.trouble is None:
-                log.warning("background work failed", error=str(error))
-            service.trouble = str(error)
+            service.note(name, error)
         else:
-            if service.trouble is not None:
-                log.info("background work goes on")
-            service.trouble = None
+            service.note(name, None)
+
+
+async def _measuring(service: Service) -> None:
+    try:
+        while True:
+            await asyncio.sleep(_MEASURE_EVERY_S)
+            service.measure()
+    finally:
+        service.measure()
 
 
 @asynccontextmanager
 async def _beside(*loops: Awaitable[None]) -> AsyncIterator[None]:
     tasks = [asyncio.ensure_future(loop) for loop in loops]
+    for task in tasks:
+        task.add_done_callback(_tell_end)
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.wait(tasks)
+
+
+def _tell_end(task: asyncio.Future[None]) -> None:
+    """Work that should go on for ever has ended by a mistake of ours: not without a word."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("background work ended", exc_info=error)

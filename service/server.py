@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from types import FrameType
 
@@ -12,7 +13,7 @@ import uvicorn
 import uvicorn.supervisors
 from fastapi import FastAPI
 
-from service import app, errors, logs
+from service import app, errors, logs, metrics
 from service.settings import Settings
 
 _DRAIN_S = 10
@@ -65,7 +66,10 @@ def serve(settings: Settings, database_url: str, listener: socket.socket, worker
     # Workers are processes of their own: they read their settings from the environment.
     os.environ["NEARCODE_DATABASE_URL"] = database_url
     config = _config("service.server:from_environment", workers=workers)
-    uvicorn.supervisors.Multiprocess(config, [listener]).run()
+    # New, because what is in it is taken for what these workers have counted.
+    with tempfile.TemporaryDirectory(prefix="nearcode-metrics-") as folder:
+        os.environ[metrics.FOLDER] = folder
+        _Workers(config, [listener]).run()
 
 
 def from_environment() -> FastAPI:
@@ -102,3 +106,25 @@ class _Server(uvicorn.Server):
         super().run(sockets=sockets)
         if not self.started:
             raise errors.SetupError("The service could not start: see the log above")
+
+
+class _Workers(uvicorn.supervisors.Multiprocess):
+    """Worker processes, each replaced when it dies; what a dead one measured is forgotten."""
+
+    def keep_subprocess_alive(self) -> None:
+        with self._forgetting():
+            super().keep_subprocess_alive()
+
+    def restart_all(self) -> None:
+        with self._forgetting():
+            super().restart_all()
+
+    @contextlib.contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        before = {process.pid for process in self.processes}
+        try:
+            yield
+        finally:
+            for process_id in before - {process.pid for process in self.processes}:
+                if process_id is not None:
+                    metrics.forget(process_id)

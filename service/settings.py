@@ -88,6 +88,18 @@ class Settings(BaseSettings):
         7, gt=0, description="days after which an ordinary group's code is taken to expire"
     )
 
+    # The journal
+    journal_batch: int = Field(
+        256,
+        ge=1,
+        description="visitors' requests written in one transaction at the most; 1: each by itself",
+    )
+    journal_queue: int = Field(
+        10_000,
+        ge=0,
+        description="requests of visitors that may wait to be written; more are answered 503",
+    )
+
     # Catalog
     poll_s: float = Field(
         0.5, gt=0, description="seconds between two looks for changes made by other processes"

@@ -18,7 +18,8 @@ async def alive() -> dict[str, str]:
 
 @router.get("/readyz")
 async def ready(service: ServiceDep, response: Response) -> dict[str, Any]:
-    """Whether the database answers and the index is loaded; 503 and the reason if not."""
+    """Whether the database answers and the index is loaded; 503 and the reason if not. `trouble`
+    is what an operator should look into though visitors are served."""
     reasons = []
     try:
         async with asyncio.timeout(2), service.connection() as connection:
@@ -36,4 +37,5 @@ async def ready(service: ServiceDep, response: Response) -> dict[str, Any]:
         "chains": len(chains),
         "stores": sum(len(chain.serving) + len(chain.dark) for chain in chains),
         "serving": sum(len(chain.serving) for chain in chains),
+        "trouble": service.trouble(),
     }

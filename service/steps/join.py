@@ -5,14 +5,13 @@ its code is counted by; a seat that has expired meanwhile is taken again if ther
 """
 
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 
 import asyncpg
 
 from service import db
 from service.domain import (
     Code,
-    Counters,
     Evidence,
     Routing,
     Scan,
@@ -24,72 +23,51 @@ from service.domain import (
 _sql = db.load("join")
 
 
-async def witness(
-    connection: db.Connection,
+def evidence_row(
+    scan: Scan, shown: Routing, code: Code, evidence: Evidence, *, counts: bool
+) -> tuple[object, ...]:
+    """The evidence that the visitor of `shown` joined `code`."""
+    return (
+        scan.chain_id,
+        uuid7(),
+        scan.scan_id,
+        shown.hold_id,
+        code.code_id,
+        code.store,
+        evidence.value,
+        counts,
+    )
+
+
+def row(
     scan: Scan,
     shown: Routing,
     code: Code,
     store: Store | None,
     evidence: Evidence,
     channel: str | None,
-) -> Counters | None:
-    """Keep the evidence that the visitor of `shown` joined `code`.
-
-    The code's counters if they changed. The same evidence twice is kept once.
-    The caller has locked the visitor.
-    """
-    counts = evidence.counts_for(code.counted_by)
-    known = await _sql.has_evidence(
-        connection,
-        chain_id=scan.chain_id,
-        scan_id=scan.scan_id,
-        hold_id=shown.hold_id,
-        kind=evidence.value,
-    )
-    if not known:
-        await _sql.insert_evidence(
-            connection,
-            chain_id=scan.chain_id,
-            evidence_id=uuid7(),
-            scan_id=scan.scan_id,
-            hold_id=shown.hold_id,
-            code_id=code.code_id,
-            store=code.store,
-            kind=evidence.value,
-            counts=counts,
-            seen_at=datetime.now(UTC),
-        )
-    if not counts or shown.hold_id is None:
-        return None
-    key = {"chain_id": scan.chain_id, "hold_id": shown.hold_id}
-    seat = await _sql.join_held(connection, **key)
-    if seat is None:
-        seat = await _sql.join_late(connection, **key, code_id=code.code_id)
-    if seat is None:
-        await _sql.strengthen_join(connection, **key, evidence=evidence.value)
-        return None
+) -> tuple[object, ...]:
+    """The join of `shown`'s visitor, with its LBS tags: the store's place, or else the fix's."""
     tagged = store or shown.located
-    await _sql.insert_join(
-        connection,
-        **key,
-        join_id=uuid7(),
-        scan_id=scan.scan_id,
-        visitor_id=scan.visitor_id,
-        entry=scan.entry,
-        placement=scan.placement,
-        channel=channel,
-        code_id=code.code_id,
-        store=code.store,
-        province=tagged.province if tagged else None,
-        city=tagged.city if tagged else None,
-        district=tagged.district if tagged else None,
-        source=shown.located.source.value if shown.located else None,
-        distance_m=shown.distance_m,
-        distance_band=distance_band(shown.distance_m),
-        evidence=evidence.value,
-        joined_at=datetime.now(UTC),
+    return (
+        scan.chain_id,
+        uuid7(),
+        scan.scan_id,
+        shown.hold_id,
+        scan.visitor_id,
+        scan.entry,
+        scan.placement,
+        channel,
+        code.code_id,
+        code.store,
+        tagged.province if tagged else None,
+        tagged.city if tagged else None,
+        tagged.district if tagged else None,
+        shown.located.source.value if shown.located else None,
+        shown.distance_m,
+        distance_band(shown.distance_m),
+        evidence.value,
     )
-    return Counters(**seat)
 
 
 async def exported(

@@ -1,16 +1,12 @@
 """locate: where is the visitor? By the phone, by IP, or by the store that they pick."""
 
-from datetime import UTC, datetime
-
-import asyncpg
+from dataclasses import dataclass
+from datetime import datetime
 
 from geo import datum as datums
 from geo import distance, iplocate, places
 from geo.point import Point
-from service import db
 from service.domain import Fix, IpPolicy, Scan, Source, Store, uuid7
-
-_sql = db.load("scan")
 
 # Where a position is kept, it is kept to this many decimals of a degree: about 100 m.
 COARSE_DECIMALS = 3
@@ -62,48 +58,51 @@ def by_choice(store: Store) -> Fix:
     )
 
 
-async def record(connection: db.Connection, scan: Scan, fix: Fix) -> None:
-    """Keep the fix with its scan, coarsened; and, for a while, where the visitor stands."""
-    await _sql.insert_fix(
-        connection,
-        chain_id=scan.chain_id,
-        fix_id=uuid7(),
-        scan_id=scan.scan_id,
-        source=fix.source.value,
-        datum=fix.datum.value,
-        lon=round(fix.point.lon, COARSE_DECIMALS),
-        lat=round(fix.point.lat, COARSE_DECIMALS),
-        accuracy_m=fix.accuracy_m,
-        province=fix.province,
-        city=fix.city,
-        district=fix.district,
-        fixed_at=datetime.now(UTC),
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a visitor was last seen, as long as it is remembered: WGS-84 degrees, metres."""
+
+    lon: float
+    lat: float
+    accuracy_m: float
+    source: Source
+    located_at: datetime
+
+
+def row(scan: Scan, fix: Fix) -> tuple[object, ...]:
+    """The fix as it is kept with its scan: coarsened."""
+    return (
+        scan.chain_id,
+        uuid7(),
+        scan.scan_id,
+        fix.source.value,
+        fix.datum.value,
+        round(fix.point.lon, COARSE_DECIMALS),
+        round(fix.point.lat, COARSE_DECIMALS),
+        fix.accuracy_m,
+        fix.province,
+        fix.city,
+        fix.district,
     )
-    if fix.source is not Source.CHOSEN:
-        await _sql.stand(
-            connection,
-            chain_id=scan.chain_id,
-            visitor_id=scan.visitor_id,
-            entry=scan.entry,
-            lon=fix.point.lon,
-            lat=fix.point.lat,
-            accuracy_m=fix.accuracy_m,
-            source=fix.source.value,
-        )
 
 
-def standing(visitor: asyncpg.Record) -> Fix | None:
-    """Where the visitor was last seen, if that is still known."""
-    if visitor["lon"] is None:
+def stands(fix: Fix, now: datetime) -> Standing | None:
+    """What is remembered of a fix while its visitor is served; nothing of a picked store."""
+    if fix.source is Source.CHOSEN:
         return None
-    if visitor["source"] == Source.IP:
-        place = None
-    else:
-        place = places.default().at(Point(visitor["lon"], visitor["lat"]))
+    return Standing(fix.point.lon, fix.point.lat, fix.accuracy_m, fix.source, now)
+
+
+def standing(known: Standing | None) -> Fix | None:
+    """Where the visitor was last seen, if that is still known."""
+    if known is None:
+        return None
+    point = Point(known.lon, known.lat)
+    place = None if known.source is Source.IP else places.default().at(point)
     return Fix(
-        point=Point(visitor["lon"], visitor["lat"]),
-        accuracy_m=visitor["accuracy_m"],
-        source=Source(visitor["source"]),
+        point=point,
+        accuracy_m=known.accuracy_m,
+        source=known.source,
         province=place.province if place else None,
         city=(place.city or place.district) if place else None,
         district=place.district if place else None,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+import orjson
 
-from service import db
 from service.directory import Directory
 from service.domain import (
     Hop,
@@ -22,47 +22,33 @@ from service.domain import (
     uuid7,
 )
 
-_sql = db.load("show")
 
-
-async def record(connection: db.Connection, scan: Scan, routing: Routing) -> None:
-    """Keep a decision. The latest one of a scan is its current routing."""
+def row(scan: Scan, routing: Routing) -> tuple[object, ...]:
+    """A decision as it is kept. The latest one of a scan is its current routing."""
     located = routing.located
-    await _sql.insert_routing(
-        connection,
-        chain_id=scan.chain_id,
-        routing_id=uuid7(),
-        scan_id=scan.scan_id,
-        outcome=routing.outcome.value,
-        reason=routing.reason.value,
-        source=located.source.value if located else None,
-        accuracy_m=located.accuracy_m if located else None,
-        province=located.province if located else None,
-        city=located.city if located else None,
-        district=located.district if located else None,
-        store=routing.store,
-        distance_m=routing.distance_m,
-        code_id=routing.code_id,
-        hold_id=routing.hold_id,
-        held_until=routing.held_until,
-        hops=[_hop(hop) for hop in routing.hops],
-        choices=[[offer.store, offer.distance_m] for offer in routing.choices],
-        routed_at=datetime.now(UTC),
+    return (
+        scan.chain_id,
+        uuid7(),
+        scan.scan_id,
+        routing.outcome.value,
+        routing.reason.value,
+        located.source.value if located else None,
+        located.accuracy_m if located else None,
+        located.province if located else None,
+        located.city if located else None,
+        located.district if located else None,
+        routing.store,
+        routing.distance_m,
+        routing.code_id,
+        routing.hold_id,
+        routing.held_until,
+        _json([_hop(hop) for hop in routing.hops]),
+        _json([[offer.store, offer.distance_m] for offer in routing.choices]),
     )
 
 
-async def current(
-    connection: db.Connection, scan: Scan, code_id: uuid.UUID | None = None
-) -> Routing | None:
-    """The scan's latest decision, or the latest that showed this code. The position itself is not
-    kept."""
-    row = await _sql.current_routing(
-        connection, chain_id=scan.chain_id, scan_id=scan.scan_id, code_id=code_id
-    )
-    return None if row is None else _routing(row)
-
-
-def _routing(row: asyncpg.Record) -> Routing:
+def routing(row: asyncpg.Record) -> Routing:
+    """A decision as it was kept. The position itself is not."""
     located = None
     if row["source"] is not None:
         located = Located(
@@ -93,6 +79,10 @@ def _routing(row: asyncpg.Record) -> Routing:
         ),
         choices=tuple(Offer(store, metres) for store, metres in row["choices"]),
     )
+
+
+def _json(values: list[Any]) -> str:
+    return orjson.dumps(values).decode() if values else "[]"
 
 
 def _hop(hop: Hop) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from geo.point import Point
-from service import embedded, journal
+from service import embedded, visits
 from service.domain import Fix
 from service.settings import Settings
 from service.steps import route
@@ -41,7 +41,7 @@ DARK_TOLD = "nearcode: 95 % closed or full, the hops named and written down"
 THIRD_DARK = "nearcode: full route, 30 % closed or full"
 
 # As the service has them by default.
-RULES = journal.rules(Settings())
+RULES = visits.rules(Settings())
 
 
 def run(options: Options) -> Iterator[str]:

@@ -15,20 +15,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from asyncpg.pgproto import pgproto
 from numpy.typing import NDArray
 
-from geo.datum import Datum
 from geo.point import Point
+from service import directory
 from service.directory import Chain, Directory
 from service.domain import (
-    Code,
     CodeStatus,
     CountedBy,
     Entry,
     Fix,
     IpPolicy,
     Source,
-    Store,
     StoreStatus,
 )
 
@@ -167,37 +166,19 @@ def chain(stores: Degrees, serves: Iterable[bool], *, radius_m: float | None = N
     """One store with one code for each position, numbered in order. Of those that do not serve
     half are closed and half are full."""
     chain_id = uuid.UUID(int=1)
-    directory = Directory()
+    known = Directory()
     made = Chain(chain_id, "bench", "bench", "Asia/Shanghai")
-    directory.chains[chain_id] = made
-    for number, ((lon, lat), serving) in enumerate(zip(stores.tolist(), serves, strict=True)):
-        name = number_of(number)
+    known.chains[chain_id] = made
+    lons, lats = stores[:, 0].tolist(), stores[:, 1].tolist()
+    for number, (lon, lat, serving) in enumerate(zip(lons, lats, serves, strict=True)):
         closed = not serving and number % 2 == 0
-        made.replace_store(
-            Store(
-                chain_id=chain_id,
-                store=name,
-                name=name,
-                brand=None,
-                address=None,
-                province=None,
-                city=None,
-                district=None,
-                point=Point(lon, lat),
-                datum=Datum.WGS84,
-                given=(lon, lat),
-                tags=(),
-                service_area=None,
-                status=StoreStatus.CLOSED if closed else StoreStatus.OPEN,
-                updated_at=NOW,
-            )
-        )
+        made.replace_store(directory.store_of(_store_row(number, lon, lat, closed=closed), made))
         full = not serving and not closed
-        made.codes[name] = [_code(chain_id, uuid.UUID(int=number), name, full=full)]
+        known.replace_code(made, directory.code_of(_code_row(number, full=full), made))
     asyncio.run(made.settle_all(list(made.stores)))
     entry = Entry(chain_id, "bench", "bench", radius_m, frozenset(), IpPolicy.CHOOSE, ())
-    made.entries[entry.entry] = directory.entries[entry.entry] = entry
-    return World(directory, made, entry)
+    made.entries[entry.entry] = known.entries[entry.entry] = entry
+    return World(known, made, entry)
 
 
 def switch(world: World, number: int, *, serving: bool) -> None:
@@ -222,22 +203,38 @@ def fixes(places: Degrees) -> list[Fix]:
     ]
 
 
-def _code(chain_id: uuid.UUID, code_id: uuid.UUID, store: str, *, full: bool) -> Code:
-    return Code(
-        chain_id=chain_id,
-        code_id=code_id,
-        store=store,
-        kind="wecom_group",
-        payload=f"https://work.weixin.qq.com/gm/{store}",
-        label=None,
-        capacity=200,
-        members=200 if full else 0,
-        held=0,
-        counted_by=CountedBy.PRESSED,
-        status=CodeStatus.ACTIVE,
-        expires_at=None,
-        position=0,
-        revision=0,
-        created_at=NOW,
-        updated_at=NOW,
-    )
+# As asyncpg gives them: every value of every row is an object of its own.
+
+
+def _store_row(number: int, lon: float, lat: float, *, closed: bool) -> dict[str, object]:
+    return {
+        "store": number_of(number),
+        "name": number_of(number),
+        "brand": None,
+        "address": None,
+        "province": None,
+        "city": None,
+        "district": None,
+        "lon": lon,
+        "lat": lat,
+        "service_area": None,
+        "status": StoreStatus.CLOSED.value if closed else StoreStatus.OPEN.value,
+    }
+
+
+def _code_row(number: int, *, full: bool) -> dict[str, object]:
+    return {
+        "code_id": pgproto.UUID(number.to_bytes(16, "big")),
+        "store": number_of(number),
+        "kind": "wecom_group",
+        "payload": f"https://work.weixin.qq.com/gm/{number_of(number)}",
+        "label": None,
+        "capacity": 200,
+        "members": 200 if full else 0,
+        "held": 0,
+        "counted_by": CountedBy.PRESSED.value,
+        "status": CodeStatus.ACTIVE.value,
+        "expires_at": None,
+        "position": 0,
+        "revision": 0,
+    }

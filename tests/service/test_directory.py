@@ -140,6 +140,41 @@ async def test_many_changes_at_once_leave_every_index_right(
     assert told == order[:50]
 
 
+async def test_a_store_that_changes_keeps_its_codes_and_changes_its_city(
+    conn: db.Connection, chain_id: uuid.UUID
+) -> None:
+    await catalog.put_stores(conn, chain_id, rows(("A", *HERE), city="上海市"))
+    code_id = await put_code(conn, chain_id, "A")
+    directory = Directory()
+    await directory.refresh(conn)
+    chain = directory.chains[chain_id]
+    assert [list(part) for part in chain.served_in(())["上海市"]] == [["A"]]
+    await catalog.put_stores(conn, chain_id, rows(("A", 120.6, 31.3), city="苏州市"))
+    await directory.refresh(conn)
+    assert [code.code_id for code in chain.codes_of("A")] == [code_id]
+    assert [list(part) for part in chain.served_in(())["苏州市"]] == [["A"]]
+    assert "上海市" not in chain.served_in(())
+
+
+async def test_a_store_with_a_service_area_is_found_by_those_in_it(
+    conn: db.Connection, chain_id: uuid.UUID
+) -> None:
+    lon, lat = HERE
+    ring = [[lon - 1, lat - 1], [lon + 1, lat - 1], [lon + 1, lat + 1], [lon - 1, lat + 1]]
+    drawn = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    await catalog.put_stores(conn, chain_id, rows(("FAR", lon + 0.9, lat), service_area=drawn))
+    await catalog.put_stores(conn, chain_id, rows(("NEAR", *HERE), service_area=drawn))
+    await catalog.put_stores(conn, chain_id, rows(("WITHOUT", *HERE)))
+    directory = Directory()
+    await directory.refresh(conn)
+    chain = directory.chains[chain_id]
+    assert [near.key for near in chain.areas_nearest(Point(*HERE))] == ["NEAR", "FAR"]
+    assert sorted(chain.areas_at(Point(*HERE))) == ["FAR", "NEAR"]
+    await catalog.put_stores(conn, chain_id, rows(("NEAR", *HERE), status="closed"))
+    await directory.refresh(conn)
+    assert chain.areas_at(Point(*HERE)) == ["FAR"]
+
+
 def _keys(chain: Chain, *, serving: bool) -> list[str]:
     index = chain.serving if serving else chain.dark
     return [near.key for near in index.walk(Point(121.5, 31.5))]

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from pyproj import Geod
 
 from geo import distance
-from geo.datum import Datum
 from geo.point import Point
 from service.directory import Chain, Directory
 from service.domain import (
@@ -45,8 +44,7 @@ def beside(point: Point, bearing: float, metres: float) -> Point:
 def store(number: str, point: Point, **values: object) -> Store:
     made = {
         "name": number, "brand": None, "address": None, "province": "上海市", "city": "上海市",
-        "district": None, "datum": Datum.WGS84, "given": (point.lon, point.lat), "tags": (),
-        "service_area": None, "status": StoreStatus.OPEN, "updated_at": NOW,
+        "district": None, "service_area": None, "status": StoreStatus.OPEN,
     }  # fmt: skip
     return Store(chain_id=CHAIN, store=number, point=point, **{**made, **values})  # type: ignore[arg-type]
 
@@ -56,7 +54,6 @@ def code(number: str, *, seats: int = 10, **values: object) -> Code:
         "kind": "wecom_group", "payload": number, "label": None, "capacity": seats or 1,
         "members": 0 if seats else 1, "held": 0, "counted_by": CountedBy.PRESSED,
         "status": CodeStatus.ACTIVE, "expires_at": None, "position": 0, "revision": 0,
-        "created_at": NOW, "updated_at": NOW,
     }  # fmt: skip
     return Code(chain_id=CHAIN, code_id=uuid.uuid4(), store=number, **{**made, **values})  # type: ignore[arg-type]
 
