@@ -467,6 +467,11 @@ async def change_code(
         _check_counts(
             qr.CodeKind(after["kind"]), change.get("capacity"), change.get("members"), settings
         )
+        # Whoever counts the heads, puts up a new picture or resumes a code has looked at it: what
+        # visitors said of it before does not count any more.
+        trusted = bool({"members", "payload"} & change.keys()) or change.get("status") == "active"
+        if trusted and before["flagged_at"] is not None and before["status"] == "paused":
+            after["status"] = change.get("status", "active")
         held = before["held"]
         if after["payload"] != before["payload"]:
             used = await db.rows(
@@ -482,9 +487,32 @@ async def change_code(
             await hold.shrink(connection, chain_id, code_id, held - room)
             held = room
         row: asyncpg.Record = await _sql.update_code(
-            connection, chain_id=chain_id, code_id=code_id, held=held, version=version, **after
+            connection,
+            chain_id=chain_id,
+            code_id=code_id,
+            held=held,
+            trusted=trusted,
+            version=version,
+            **after,
         )
         return row
+
+
+async def heed_complaints(
+    connection: db.Connection, chain_id: uuid.UUID, code_id: uuid.UUID, settings: Settings
+) -> bool:
+    """Pause a code, and flag it to its manager, if enough different visitors have said of late
+    that it does not work; whether it was."""
+    enough, minutes = settings.complaints_to_pause, settings.complaints_minutes
+    if not enough:
+        return False
+    key = {"chain_id": chain_id, "code_id": code_id}
+    if await _sql.count_reporters(connection, **key, minutes=minutes) < enough:
+        return False
+    async with connection.transaction():
+        version = await _bump(connection, chain_id)
+        await _sql.flag_code(connection, **key, version=version)
+    return True
 
 
 async def renew_code(

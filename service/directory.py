@@ -397,6 +397,7 @@ def code_of(row: Mapping[str, Any], chain: Chain | None = None) -> Code:
         expires_at=row["expires_at"],
         position=row["position"],
         revision=row["revision"],
+        flagged=row["flagged_at"] is not None,
     )
 
 

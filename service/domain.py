@@ -149,6 +149,8 @@ class Code:
     expires_at: datetime | None
     position: int
     revision: int
+    # Paused because several visitors said that it does not work.
+    flagged: bool = False
 
     @property
     def has_room(self) -> bool:
@@ -163,7 +165,7 @@ class Code:
     def skipped(self, now: datetime) -> Skipped | None:
         """Why it cannot take one more visitor, or None if it can."""
         if self.status is not CodeStatus.ACTIVE:
-            return Skipped.PAUSED
+            return Skipped.REPORTED if self.flagged else Skipped.PAUSED
         if self.expires_at is not None and self.expires_at <= now:
             return Skipped.EXPIRED
         return None if self.has_room else Skipped.FULL

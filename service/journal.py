@@ -21,8 +21,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import asyncpg
+import structlog
 
-from service import db, errors, metrics
+from service import catalog, db, errors, metrics
 from service.directory import Directory
 from service.domain import (
     Counters,
@@ -44,6 +45,8 @@ from service.visits import Visit, Visitor, Visits
 _sql = db.load("journal")
 _visitors = db.load("scan")
 _shown = db.load("show")
+
+log = structlog.get_logger("nearcode.journal")
 
 Key: TypeAlias = tuple[uuid.UUID, uuid.UUID, str]
 """A visitor at an entry: chain, visitor, entry."""
@@ -312,6 +315,7 @@ class Journal:
             await self._record(connection, visits)
         # It is durable.
         self._learn(counters)
+        await self._heed(visits.values())
         for turn, visit in visits.items():
             self._remember_visit(visit)
             if turn.opening is not None:
@@ -327,6 +331,23 @@ class Journal:
             released=sum(visit.freed for visit in visits.values()),
         )
         return refused
+
+    async def _heed(self, visits: Iterable[Visit]) -> None:
+        """Let codes that visitors say do not work be paused, if there are enough of them."""
+        about = {(v.scan.chain_id, v.about.code_id) for v in visits if v.about is not None}
+        if not about:
+            return
+        try:
+            async with db.acquire(self._pool) as connection:
+                for chain_id, code_id in about:
+                    if await catalog.heed_complaints(
+                        connection, chain_id, code_id, self._settings
+                    ):
+                        log.warning("code paused: visitors say it fails", code_id=str(code_id))
+                        await self._directory.refresh(connection)
+        except (errors.Unavailable, asyncpg.PostgresError) as error:
+            # What was said is kept; the next to say it is heard.
+            log.warning("complaints not heeded", error=str(error))
 
     # Deciding
 

@@ -50,7 +50,12 @@ _CONNECT_WITHIN_S = 3
 _QUERY_WITHIN_S = 5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 
-_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_LOST = (
+    OSError,  # TimeoutError is one
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
 
 _MOST_BYTES = 7900  # PostgreSQL: a payload is shorter than 8000
 _LEARNED_AT_ONCE = 10

@@ -88,6 +88,16 @@ class Settings(BaseSettings):
         7, gt=0, description="days after which an ordinary group's code is taken to expire"
     )
 
+    complaints_to_pause: int = Field(
+        3,
+        ge=0,
+        description="different visitors who say that a code does not work until it is paused; "
+        "0: it never is",
+    )
+    complaints_minutes: float = Field(
+        60, gt=0, description="minutes within which they must have said so"
+    )
+
     # The journal
     journal_batch: int = Field(
         256,

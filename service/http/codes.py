@@ -227,7 +227,8 @@ async def _own_code(service: Service, caller: Caller, code_id: str) -> asyncpg.R
 
 
 def code_json(row: asyncpg.Record) -> dict[str, Any]:
-    """`serving`: whether the next visitor could be shown it."""
+    """`serving`: whether the next visitor could be shown it. `flagged_at`: when it was paused
+    because several visitors said that it does not work."""
     expired = row["expires_at"] is not None and row["expires_at"] <= datetime.now(UTC)
     room = row["members"] + row["held"] < row["capacity"]
     # Null: a fallback code, which stands behind no store.
@@ -243,6 +244,7 @@ def code_json(row: asyncpg.Record) -> dict[str, Any]:
         "held": row["held"],
         "counted_by": row["counted_by"],
         "status": row["status"],
+        "flagged_at": row["flagged_at"],
         "serving": row["status"] == "active" and not expired and room and open_store,
         "expires_at": row["expires_at"],
         "position": row["position"],

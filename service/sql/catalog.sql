@@ -80,14 +80,29 @@ SELECT codes.*, (SELECT stores.status FROM stores WHERE stores.chain_id = codes.
                  AND stores.store = codes.store) AS store_status
 FROM codes WHERE chain_id = :chain_id AND code_id = :code_id;
 
--- name: update_code(chain_id, code_id, capacity, members, held, counted_by, status, expires_at, position, label, kind, payload, version)^
+-- name: update_code(chain_id, code_id, capacity, members, held, counted_by, status, expires_at, position, label, kind, payload, trusted, version)^
 UPDATE codes SET capacity = :capacity, members = :members, held = :held,
     counted_by = :counted_by, status = :status, expires_at = :expires_at, position = :position,
     label = :label, kind = :kind, payload = :payload, version = :version,
+    flagged_at = CASE WHEN :trusted THEN NULL ELSE flagged_at END,
+    trusted_since = CASE WHEN :trusted THEN now() ELSE trusted_since END,
     revision = revision + 1, updated_at = now()
 WHERE chain_id = :chain_id AND code_id = :code_id
 RETURNING codes.*, (SELECT stores.status FROM stores WHERE stores.chain_id = codes.chain_id
                     AND stores.store = codes.store) AS store_status;
+
+-- name: count_reporters(chain_id, code_id, minutes)$
+-- How many different visitors have said of late that this code does not work.
+SELECT count(DISTINCT c.visitor_id)
+FROM codes JOIN complaints c USING (chain_id, code_id)
+WHERE chain_id = :chain_id AND code_id = :code_id AND codes.status = 'active'
+  AND c.complaint_id >= uuid7_floor(now() - make_interval(secs => :minutes::float8 * 60))
+  AND c.said_at >= codes.trusted_since;
+
+-- name: flag_code(chain_id, code_id, version)!
+UPDATE codes SET status = 'paused', flagged_at = now(), version = :version,
+    revision = revision + 1, updated_at = now()
+WHERE chain_id = :chain_id AND code_id = :code_id AND status = 'active';
 
 -- name: insert_entry(chain_id, entry, name, radius_m, brands, ip_policy, fallback, version)$
 -- Nothing if the entry's name is taken, by any chain.

@@ -10,7 +10,7 @@ FROM stores WHERE chain_id = :chain_id AND version > :version;
 
 -- name: codes_since(chain_id, version)
 SELECT code_id, store, kind, payload, label, capacity, members, held, counted_by, status,
-       expires_at, position, revision
+       expires_at, position, revision, flagged_at
 FROM codes WHERE chain_id = :chain_id AND version > :version;
 
 -- name: entries_since(chain_id, version)

@@ -34,6 +34,7 @@ _HERE = Path(__file__).parent
 class CodeState(StrEnum):
     """One plain word for how a code stands; the first that is true, from the top."""
 
+    REPORTED = "reported"  # paused because visitors said that it does not work
     PAUSED = "paused"
     EXPIRED = "expired"
     FULL = "full"
@@ -48,7 +49,7 @@ class CodeState(StrEnum):
 
 def state_of(code: Code, now: datetime) -> CodeState:
     if code.status is not CodeStatus.ACTIVE:
-        return CodeState.PAUSED
+        return CodeState.REPORTED if code.flagged else CodeState.PAUSED
     if code.expires_at is not None and code.expires_at <= now:
         return CodeState.EXPIRED
     if not code.has_room:

@@ -109,6 +109,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "state.expiring": ("即将过期", "Expiring"),
     "state.expired": ("已过期", "Expired"),
     "state.paused": ("已暂停", "Paused"),
+    "state.reported": ("顾客反映加不了", "Customers cannot join"),
     # Forms
     "count.members": ("群里现在有多少人", "Members now"),
     "count.capacity": ("最多多少人", "Room for at most"),

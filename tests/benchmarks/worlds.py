@@ -237,4 +237,5 @@ def _code_row(number: int, *, full: bool) -> dict[str, object]:
         "expires_at": None,
         "position": 0,
         "revision": 0,
+        "flagged_at": None,
     }
