@@ -151,9 +151,7 @@ class StoreIndex:
                 if edits != self._edits:
                     break
 
-    def _first(
-        self, point: Point, limit_mm: float
-    ) -> tuple[tuple[int, str, float] | None, bool]:
+    def _first(self, point: Point, limit_mm: float) -> tuple[tuple[int, str, float] | None, bool]:
         """The nearest store as (mm, key, metres) if two chords settle it, as they nearly always do:
         most walks end here. None if they do not. And whether there is no other within the limit."""
         centre = distance.ecef(point)

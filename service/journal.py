@@ -340,9 +340,7 @@ class Journal:
         try:
             async with db.acquire(self._pool) as connection:
                 for chain_id, code_id in about:
-                    if await catalog.heed_complaints(
-                        connection, chain_id, code_id, self._settings
-                    ):
+                    if await catalog.heed_complaints(connection, chain_id, code_id, self._settings):
                         log.warning("code paused: visitors say it fails", code_id=str(code_id))
                         await self._directory.refresh(connection)
         except (errors.Unavailable, asyncpg.PostgresError) as error:

@@ -293,8 +293,7 @@ class Walk(Iterable[Candidate]):
     def _by_distance(self, point: Point, within_m: float) -> Iterator[Candidate]:
         route, seen = self._route, self._seen
         chain = route.chain
-        if inside := chain.areas_at(point):
-            yield from self._inside(point, inside)
+        yield from self._inside(point)
         # A store that cannot serve, but stands nearer than the one that does, makes that one
         # "the next store". Inside an area the neighbours are "next" as well.
         reason = None if not seen else Reason.NEXT_STORE
@@ -314,19 +313,16 @@ class Walk(Iterable[Candidate]):
             yield from self._store(store, metres, reason, place)
             reason = Reason.NEXT_STORE
 
-    def _inside(self, point: Point, stores: Iterable[str]) -> Iterator[Candidate]:
-        """The stores in whose areas a visitor stands, whether they can serve or not."""
-        route = self._route
-        chain = route.chain
-        order = sorted(
-            (round(distance.geodesic_m(point, chain.stores[key].point) * 1000), key)
-            for key in stores
-            if key not in self._seen and route.belongs(chain.stores[key])
-        )
-        self._seen.update(key for _, key in order)
-        for near_mm, key in order:
-            place = (_Stage.AREA, near_mm, key)
-            yield from self._store(chain.stores[key], near_mm / 1000, Reason.IN_AREA, place)
+    def _inside(self, point: Point) -> Iterator[Candidate]:
+        """The stores in whose areas a visitor stands, nearest first, whether they can serve or
+        not."""
+        route, seen = self._route, self._seen
+        for near in route.chain.areas_nearest(point):
+            store = route.chain.stores[near.key]
+            if near.key not in seen and route.belongs(store):
+                seen.add(near.key)
+                place = (_Stage.AREA, round(near.distance_m * 1000), near.key)
+                yield from self._store(store, near.distance_m, Reason.IN_AREA, place)
 
     def _from_standing(self, store: Store) -> float | None:
         standing = self._route.standing

@@ -21,6 +21,7 @@ NAMES = {
     "addresses": "IP address to position",
     "codes": "QR codes read and drawn",
     "importing": "30,000 stores from a CSV file into PostgreSQL",
+    "scans": "visitors' requests through HTTP, each durable before it is answered",
 }
 
 
