@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 
 from geo import datum as datums
 from geo.point import Point
@@ -264,6 +265,7 @@ class Scan:
     placement: str | None
     visitor_id: uuid.UUID
     bot: str | None
+    __pydantic_config__: ClassVar = {"ser_json_bytes": "hex", "val_json_bytes": "hex"}
     # Keyed hashes of where it came from: whose seats its holds are.
     address_hash: bytes | None = None
     subnet_hash: bytes | None = None

@@ -11,11 +11,12 @@ with it are written again without it.
 """
 
 import asyncio
+import functools
 import random
 import time
 import uuid
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
@@ -23,7 +24,7 @@ from typing import TypeAlias
 import asyncpg
 import structlog
 
-from service import catalog, db, errors, metrics
+from service import catalog, db, errors, metrics, outage
 from service.directory import Directory
 from service.domain import (
     Counters,
@@ -38,8 +39,11 @@ from service.domain import (
     uuid7_since,
 )
 from service.gathering import Gathering
+from service.outage import Outage
 from service.settings import Settings
+from service.spool import Spool, Spooled
 from service.steps import hold, join, locate, route, scan, show
+from service.steps.scan import Opening
 from service.visits import Visit, Visitor, Visits
 
 _sql = db.load("journal")
@@ -63,6 +67,9 @@ _ATTEMPTS = 20
 _REMEMBERED = 50_000
 # A visitor is not shown a code again that they said does not work.
 _REPORTED_FOR = timedelta(days=1)
+# While the database is away, and how many visits of that time are written in one transaction.
+_LOOK_EVERY_S = 0.25
+_SPOOLED_AT_ONCE = 200
 _SWEEPER = 0x73776570  # "swep": one sweeper at a time, whichever worker's
 
 
@@ -82,7 +89,7 @@ class _Turn:
     scan: Scan
     decide: Callable[[Visit], None]
     done: asyncio.Future[Routing]
-    opening: tuple[object, ...] | None = None  # the row of a scan that is new
+    opening: Opening | None = None  # of a scan that is new
     attempts: int = 0
 
     @property
@@ -92,6 +99,14 @@ class _Turn:
     def fail(self, error: BaseException) -> None:
         if not self.done.done():
             self.done.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """So many records of a spool are in the database."""
+
+    spool_id: uuid.UUID
+    records: int
 
 
 @dataclass(slots=True)
@@ -111,13 +126,13 @@ class _Seats:
     joined: int = 0
     released: int = 0
     late: list[Visit] = field(default_factory=list)
-    touched: bool = False  # a hold of it is looked at
 
 
 class Journal:
     """All that visitors write. One a worker.
 
-    `on_room` is told of a code that has become full, or has room again.
+    `on_room` is told of a code that has become full, or has room again. With a `spool` visitors are
+    served while the database is away; `answers` says whether it can be written to.
     """
 
     def __init__(
@@ -128,6 +143,8 @@ class Journal:
         secret: bytes,
         *,
         on_room: Callable[[Counters], None] = lambda counters: None,
+        spool: Spool | None = None,
+        answers: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._pool = pool
         self._directory = directory
@@ -135,6 +152,11 @@ class Journal:
         self._secret = secret
         self._on_room = on_room
         self._visits = Visits(directory, settings)
+        self._outage = Outage(directory, spool) if spool is not None else None
+        self._answers = answers or self._pool_answers
+        self._away = asyncio.Event()
+        self._checking: asyncio.Task[None] | None = None
+        self._taken: list[Spooled] = []
         self._remembered: OrderedDict[uuid.UUID, _Remembered] = OrderedDict()
         self._turns = Gathering(
             self._flush,
@@ -157,9 +179,9 @@ class Journal:
     ) -> tuple[Scan, Routing]:
         """Record a scan. Who was here before gets their code at once; the others are asked where
         they are."""
-        opened, row = scan.opened(entry, placement, client, self._secret)
-        routing = await self._turn(opened, self._visits.open, opening=row)
-        return opened, routing
+        opening = scan.opened(entry, placement, client, self._secret)
+        routing = await self._turn(opening.scan, self._visits.open, opening=opening)
+        return opening.scan, routing
 
     async def locate(self, scanned: Scan, fix: Fix | None) -> Routing:
         """Send a visitor to the nearest store with a free seat; `fix` None: nobody knows where
@@ -183,11 +205,19 @@ class Journal:
 
     async def current(self, scanned: Scan) -> Routing:
         """The scan's routing as it stands."""
+        if self._away.is_set():
+            return self._last_known(scanned)
         async with db.acquire(self._pool) as connection:
             return await _current(connection, scanned)
 
     async def look(self, scanned: Scan) -> Look:
         """The scan as a page shows it."""
+        if self._outage is not None and self._away.is_set():
+            return Look(
+                routing=self._last_known(scanned),
+                standing=self._outage.standing(scanned),
+                joined=self._outage.has_joined(scanned.scan_id),
+            )
         async with db.acquire(self._pool) as connection:
             routing = await _current(connection, scanned)
             visitor = await _visitors.get_visitor(
@@ -208,9 +238,13 @@ class Journal:
         known = self._remembered.get(scan_id)
         if known is not None:
             return known.scan
+        if self._outage is not None and self._away.is_set():
+            return self._find_spooled(self._outage, scan_id)
         future: asyncio.Future[Scan | None] = asyncio.get_running_loop().create_future()
         self._reads.put((scan_id, future))
         found = await future
+        if found is None and self._outage is not None and (late := self._outage.find(scan_id)):
+            found = late.scan  # not written yet
         if found is None or found.entry not in self._directory.entries:
             raise errors.NotFound("There is no such scan")
         self._remember(_Remembered(found))
@@ -252,8 +286,10 @@ class Journal:
         scanned: Scan,
         decide: Callable[[Visit], None],
         *,
-        opening: tuple[object, ...] | None = None,
+        opening: Opening | None = None,
     ) -> Routing:
+        if self._outage is not None and self._away.is_set():
+            return await self._spooled(self._outage, scanned, decide, opening)
         done: asyncio.Future[Routing] = asyncio.get_running_loop().create_future()
         try:
             self._turns.put(_Turn(scanned, decide, done, opening))
@@ -286,6 +322,7 @@ class Journal:
                 self._remembered.pop(turn.scan.scan_id, None)
                 turn.fail(error)
             refused = []
+            self._check()
         except Exception as error:
             refused = []
             if len(first) == 1:
@@ -304,8 +341,9 @@ class Journal:
         if again:
             self._turns.put_first(again)
 
-    async def _write(self, turns: list[_Turn]) -> list[_Turn]:
-        """One transaction; the turns whose seat was refused, of which nothing is written."""
+    async def _write(self, turns: list[_Turn], mark: "_Mark | None" = None) -> list[_Turn]:
+        """One transaction; the turns whose seat was refused, of which nothing is written. `mark`:
+        they come from a spool, and this is how far it is written then."""
         refused: list[_Turn] = []
         async with db.acquire(self._pool) as connection, connection.transaction():
             visits = await self._decided(connection, turns)
@@ -313,6 +351,8 @@ class Journal:
             for turn in refused:
                 del visits[turn]
             await self._record(connection, visits)
+            if mark is not None:
+                await _sql.mark_spool(connection, spool_id=mark.spool_id, records=mark.records)
         # It is durable.
         self._learn(counters)
         await self._heed(visits.values())
@@ -346,6 +386,140 @@ class Journal:
         except (errors.Unavailable, asyncpg.PostgresError) as error:
             # What was said is kept; the next to say it is heard.
             log.warning("complaints not heeded", error=str(error))
+
+    # While the database is away
+
+    def _check(self) -> None:
+        """Something could not be written: see whether the database is away."""
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.ensure_future(self._see_if_away())
+
+    async def _see_if_away(self) -> None:
+        if self._away.is_set() or await self._answers():
+            return
+        log.warning("the database is away")
+        if self._outage is not None:
+            self._outage.begin()
+        self._away.set()
+        await self._pool.expire_connections()
+
+    async def _pool_answers(self) -> bool:
+        try:
+            async with db.acquire(self._pool) as connection:
+                return not await connection.fetchval("SELECT pg_is_in_recovery()")
+        except errors.Unavailable:
+            return False
+
+    async def watch(self) -> None:
+        """Notice when the database is back, and write what was spooled. Beside all else, until it
+        is cancelled."""
+        while True:
+            if self._away.is_set() and await self._answers():
+                log.warning("the database is back")
+                self._away.clear()
+            if not self._away.is_set():
+                try:
+                    await self.write_spooled()
+                except (errors.Unavailable, OSError) as error:
+                    log.warning("the spool is not written yet", error=str(error))
+                    self._check()
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _last_known(self, scanned: Scan) -> Routing:
+        known = self._remembered.get(scanned.scan_id)
+        if known is None or not known.routings:
+            raise errors.Unavailable("The database does not answer")
+        return known.routings[-1]
+
+    def _find_spooled(self, away: Outage, scan_id: uuid.UUID) -> Scan:
+        """A scan that another worker has opened meanwhile."""
+        record = away.find(scan_id)
+        if record is None:
+            raise errors.Unavailable("The database does not answer")
+        routings = [record.routing] if record.routing else []
+        self._remember(_Remembered(record.scan, None, routings))
+        return record.scan
+
+    async def _spooled(
+        self,
+        away: Outage,
+        scanned: Scan,
+        decide: Callable[[Visit], None],
+        opening: Opening | None,
+    ) -> Routing:
+        known = self._remembered.get(scanned.scan_id)
+        if known is None:
+            known = _Remembered(scanned)
+            self._remember(known)
+        known.revision = None  # what the database says of it is another thing
+        visit = await away.visit(scanned, opening, known.routings, decide)
+        if visit.routing is not None:
+            known.routings.append(visit.routing)
+        return visit.answer
+
+    async def write_spooled(self) -> int:
+        """Write what workers of this machine have spooled, each record once; how many. Raises
+        `errors.Unavailable`; then it goes on another time."""
+        if self._outage is None:
+            return 0
+        spool, written = self._outage.spool, 0
+        self._taken += await spool.take()
+        while self._taken:
+            spooled = self._taken[0]
+            records = await asyncio.to_thread(spooled.records)
+            written += await self._write_records(spooled, records)
+            await asyncio.to_thread(spooled.done)
+            self._taken.pop(0)
+        spool.emptied()
+        if written:
+            log.warning("what was spooled is written", records=written)
+        return written
+
+    async def _write_records(self, spooled: Spooled, records: list[bytes]) -> int:
+        """In order; each transaction says how far it has come."""
+        async with db.acquire(self._pool) as connection:
+            start = at = int(await _sql.lock_spool(connection, spool_id=spooled.spool_id))
+        while at < len(records):
+            turns = self._next_turns(records[at : at + _SPOOLED_AT_ONCE])
+            if turns and await self._could_write(turns, spooled.spool_id, at):
+                at += len(turns)
+            elif turns[1:] and await self._could_write(turns[:1], spooled.spool_id, at):
+                at += 1  # one of the others is at fault
+            else:
+                log.error("a spooled record cannot be written: it is put aside")
+                await asyncio.to_thread(spooled.reject, records[at])
+                at += 1
+        return at - start
+
+    async def _could_write(self, turns: list[_Turn], spool_id: uuid.UUID, at: int) -> bool:
+        try:
+            await self._write(turns, _Mark(spool_id, at + len(turns)))
+        except errors.Unavailable:
+            raise
+        except Exception as error:
+            log.warning("spooled records not written", records=len(turns), error=str(error))
+            return False
+        return True
+
+    def _next_turns(self, records: list[bytes]) -> list[_Turn]:
+        """The first of these as turns, as far as they can be written together: a visitor's acts one
+        after the other, and nothing that cannot be read."""
+        turns: dict[Key, _Turn] = {}
+        for text in records:
+            try:
+                record = outage.parse(text)
+            except ValueError:
+                break
+            if record.scan.entry not in self._directory.entries:
+                break
+            done: asyncio.Future[Routing] = asyncio.get_running_loop().create_future()
+            done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            decide = functools.partial(record.decide, directory=self._directory)
+            turn = _Turn(record.scan, decide, done, record.opening)
+            if turn.key in turns:
+                break
+            turns[turn.key] = turn
+        return list(turns.values())
 
     # Deciding
 
@@ -403,8 +577,8 @@ class Journal:
     # Writing
 
     async def _record(self, connection: db.Connection, visits: dict[_Turn, Visit]) -> None:
-        if opened := [turn.opening for turn in visits if turn.opening is not None]:
-            await _sql.write_scans(connection, **_columns(_SCAN, opened))
+        if openings := [turn.opening.row() for turn in visits if turn.opening is not None]:
+            await _sql.write_scans(connection, **_columns(_SCAN, openings))
         fixes, holds, routings, visitors = [], [], [], []
         complaints, reports = [], []
         for visit in visits.values():
@@ -412,7 +586,7 @@ class Journal:
             standing, seat, held_at = visitor.standing, visitor.seat, visitor.held_at
             changed = visit.forgets
             if visit.fix is not None:
-                fixes.append(locate.row(scanned, visit.fix))
+                fixes.append(locate.row(scanned, visit.fix, visit.now))
                 if stands := locate.stands(visit.fix, visit.now):
                     standing, changed = stands, True
             if visit.forgets:
@@ -420,15 +594,19 @@ class Journal:
             if visit.taken is not None and visit.ask is not None:
                 seat, held_at, changed = visit.taken, visit.now, True
                 holds.append(hold.row(scanned, visit.ask.code, seat.hold_id, seat.held_until))
+            if visit.walked_in is not None:
+                seat, held_at, changed = visit.walked_in, visit.now, True
             if visit.routing is not None and visit.routing != visit.before:
-                routings.append(show.row(scanned, visit.routing))
+                routings.append(show.row(scanned, visit.routing, visit.now))
                 changed = changed or bool(visit.routings)
             else:
                 visit.routing = None
             if visit.complaint is not None:
                 about = visit.about
                 code_id, store = (about.code_id, about.store) if about else (None, None)
-                complaints.append(scan.complaint(scanned, visit.complaint, code_id, store))
+                complaints.append(
+                    scan.complaint(scanned, visit.complaint, code_id, store, visit.now)
+                )
                 if code_id is not None:
                     reports.append((scanned.chain_id, scanned.visitor_id, scanned.entry, code_id))
             if changed:
@@ -449,22 +627,31 @@ class Journal:
         await self._record_joins(connection, visits.values())
 
     async def _record_joins(self, connection: db.Connection, visits: Iterable[Visit]) -> None:
-        evidence, joins, stronger = [], [], []
+        evidence, joins, stronger, walked_in = [], [], [], []
         for visit in visits:
             if (joining := visit.joining) is None:
                 continue
             shown, code, kind = joining.shown, joining.code, joining.evidence
-            evidence.append(join.evidence_row(visit.scan, shown, code, kind, counts=joining.counts))
+            hold_id = visit.walked_in.hold_id if visit.walked_in else joining.hold_id
+            if visit.walked_in is not None:
+                walked_in.append(hold.joined_row(visit.scan, code, visit.walked_in.hold_id))
+            evidence.append(
+                join.evidence_row(visit.scan, hold_id, code, kind, visit.now, counts=joining.counts)
+            )
             if visit.joined:
                 chain = self._directory.chains[visit.scan.chain_id]
                 store = chain.stores.get(code.store) if code.store else None
                 placement = visit.entry.placements.get(visit.scan.placement or "")
                 channel = placement.channel if placement else None
-                joins.append(join.row(visit.scan, shown, code, store, kind, channel))
-            elif joining.counts and shown.hold_id is not None:
-                stronger.append((visit.scan.chain_id, shown.hold_id, kind.value))
+                joins.append(
+                    join.row(visit.scan, shown, hold_id, code, store, kind, channel, visit.now)
+                )
+            elif joining.counts and hold_id is not None:
+                stronger.append((visit.scan.chain_id, hold_id, kind.value))
         if evidence:
             await _sql.write_evidence(connection, **_columns(_EVIDENCE, evidence))
+        if walked_in:
+            await _sql.write_joined(connection, **_columns(_WALKED_IN, walked_in))
         if joins:
             await _sql.write_joins(connection, **_columns(_JOIN, joins))
         if stronger:
@@ -503,6 +690,8 @@ class Journal:
                     )
                 )
         except Exception as error:
+            if isinstance(error, errors.Unavailable):
+                self._check()
             for _, future in asked:
                 if not future.done():
                     future.set_exception(error)
@@ -533,11 +722,14 @@ async def _locked(connection: db.Connection, turns: list[_Turn]) -> _Locked:
     meet = [turn.key for turn in turns if turn.opening is not None]
     known = [turn.key for turn in turns if turn.opening is None]
     rows: list[asyncpg.Record] = []
+    if known:
+        rows = await db.rows(_sql.lock_visitors(connection, **_columns(_KEY, known)))
+        if len(rows) < len(known):
+            # Who scanned while the database was away may come on before that scan is written.
+            meet += set(known) - {_visitor_key(row) for row in rows}
     if meet:
         rows += await db.rows(_sql.meet_visitors(connection, **_columns(_KEY, meet)))
-    if known:
-        rows += await db.rows(_sql.lock_visitors(connection, **_columns(_KEY, known)))
-    return {(r["chain_id"], r["visitor_id"], r["entry"]): (_visitor(r), r["now"]) for r in rows}
+    return {_visitor_key(row): (_visitor(row), row["now"]) for row in rows}
 
 
 async def _seated(
@@ -555,12 +747,15 @@ async def _seated(
         if visit.ask is not None:
             codes[chain_id, visit.ask.code.code_id].asking.append((turn, visit))
         if visit.gives_up is not None:
-            codes[chain_id, visit.gives_up.code_id].touched = True
+            codes[chain_id, visit.gives_up.code_id]
             leaving.append((turn, visit))
         found = visit.joining
-        if found is not None and found.counts and found.shown.hold_id is not None:
-            codes[chain_id, found.code.code_id].touched = True
-            joining[found.shown.hold_id] = visit
+        if found is not None and found.counts:
+            seats = codes[chain_id, found.code.code_id]
+            if found.hold_id is None:
+                seats.late.append(visit)
+            else:
+                joining[found.hold_id] = visit
     if not codes:
         return [], []
     if joining or leaving:
@@ -587,10 +782,10 @@ async def _seated(
         if freed:
             counted |= await _count(connection, freed)
     late = [
-        (visit.scan.chain_id, visit.joining.shown.hold_id)
+        (visit.scan.chain_id, visit.joining.hold_id)
         for seats in codes.values()
         for visit in seats.late
-        if visit.joined and visit.joining is not None
+        if visit.joined and visit.joining is not None and visit.joining.hold_id is not None
     ]
     if late:
         await _sql.join_late(connection, **_columns(_HELD, late))
@@ -655,6 +850,10 @@ def _granted(
         refused += (turn for turn, _ in seats.asking[room:])
         for visit in seats.late[: row["late_granted"] if row else 0]:
             visit.joined = True
+            if visit.joining is not None and visit.joining.hold_id is None:
+                visit.walked_in = hold.Hold(
+                    uuid7(), visit.scan.scan_id, code_id, HoldState.JOINED, visit.now
+                )
     return refused
 
 
@@ -672,7 +871,7 @@ _SCAN = (
 )  # fmt: skip
 _FIX = (
     "fix_chain_ids", "fix_ids", "fix_scan_ids", "sources", "datums", "lons", "lats",
-    "accuracies_m", "provinces", "cities", "districts",
+    "accuracies_m", "provinces", "cities", "districts", "fixed_ats",
 )  # fmt: skip
 _HOLD = (
     "hold_chain_ids", "hold_ids", "hold_scan_ids", "hold_visitor_ids", "hold_entries",
@@ -682,22 +881,28 @@ _ROUTING = (
     "routing_chain_ids", "routing_ids", "routing_scan_ids", "outcomes", "reasons",
     "routing_sources", "routing_accuracies_m", "routing_provinces", "routing_cities",
     "routing_districts", "stores", "distances_m", "code_ids", "routing_hold_ids",
-    "routing_held_untils", "hops", "choices",
+    "routing_held_untils", "hops", "choices", "routed_ats",
 )  # fmt: skip
 _VISITOR = (
     *_KEY, "visitor_hold_ids", "visitor_code_ids", "held_ats", "visitor_lons", "visitor_lats",
     "visitor_accuracies_m", "visitor_sources", "located_ats",
 )  # fmt: skip
+_WALKED_IN = (
+    "chain_ids", "hold_ids", "scan_ids", "visitor_ids", "entries", "code_ids", "stores",
+    "address_hashes", "subnet_hashes",
+)  # fmt: skip
 _COMPLAINT = (
     "chain_ids", "complaint_ids", "scan_ids", "visitor_ids", "code_ids", "stores", "kinds",
+    "said_ats",
 )  # fmt: skip
 _EVIDENCE = (
     "chain_ids", "evidence_ids", "scan_ids", "hold_ids", "code_ids", "stores", "kinds", "counts",
+    "seen_ats",
 )  # fmt: skip
 _JOIN = (
     "chain_ids", "join_ids", "scan_ids", "hold_ids", "visitor_ids", "entries", "placements",
     "channels", "code_ids", "stores", "provinces", "cities", "districts", "sources",
-    "distances_m", "distance_bands", "evidence",
+    "distances_m", "distance_bands", "evidence", "joined_ats",
 )  # fmt: skip
 
 
@@ -705,6 +910,10 @@ def _columns(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dict[str
     """Rows as the columns that `unnest` takes, by name."""
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
     return dict(zip(names, columns, strict=True))
+
+
+def _visitor_key(row: asyncpg.Record) -> Key:
+    return row["chain_id"], row["visitor_id"], row["entry"]
 
 
 def _visitor(row: asyncpg.Record) -> Visitor:

@@ -36,7 +36,7 @@ from service.settings import Settings
 from service.steps import hold, locate, route
 
 COMPLAINTS = (Event.FULL, Event.EXPIRED, Event.BROKEN)
-_EVIDENCE = {Event.PRESSED: Evidence.PRESSED, Event.JOINED: Evidence.REPORTED}
+EVIDENCE = {Event.PRESSED: Evidence.PRESSED, Event.JOINED: Evidence.REPORTED}
 
 
 @dataclasses.dataclass(slots=True)
@@ -56,17 +56,19 @@ class Ask:
     """A seat of `code`; `routing` is the answer if it is granted, from the hold's id and end."""
 
     code: Code
-    routing: Callable[[uuid.UUID, datetime], Routing]
+    routing: Callable[[uuid.UUID | None, datetime | None], Routing]
 
 
 @dataclasses.dataclass(slots=True)
 class Joining:
-    """Evidence that the visitor of `shown` joined `code`."""
+    """Evidence that the visitor of `shown` joined `code`; whether it counts as membership, and the
+    seat that it is about: None if they were shown the code without one, in an outage."""
 
     evidence: Evidence
     shown: Routing
     code: Code
     counts: bool
+    hold_id: uuid.UUID | None
 
 
 @dataclasses.dataclass(slots=True)
@@ -92,6 +94,7 @@ class Visit:
     # What came of it, by the journal
     taken: hold.Hold | None = None  # the seat that was granted
     joined: bool = False  # a member more
+    walked_in: hold.Hold | None = None  # a member's seat that was never held
     freed: bool = False  # the seat that it gives up was still held
     changed: bool = False  # what is remembered of the visitor
 
@@ -107,6 +110,14 @@ class Visit:
         if routing is None:
             raise errors.NotFound("This scan has no routing")
         return routing
+
+    def witness(self, evidence: Evidence, shown: Routing, code: Code) -> None:
+        """There is evidence that the visitor joined the code that they were shown."""
+        had, hold_id = self.visitor.seat, shown.hold_id
+        if hold_id is None and had is not None and had.code_id == code.code_id:
+            hold_id = had.hold_id
+        counts = evidence.counts_for(code.counted_by)
+        self.joining = Joining(evidence, shown, code, counts, hold_id)
 
     def let_go(self) -> None:
         """Free the seat that the visitor has, if they have one."""
@@ -173,9 +184,7 @@ class Visits:
         if shown is None or code is None:
             raise errors.Conflict("No code has been shown to this scan")
         if event not in COMPLAINTS:
-            evidence = _EVIDENCE[event]
-            counts = evidence.counts_for(code.counted_by)
-            visit.joining = Joining(evidence, shown, code, counts)
+            visit.witness(EVIDENCE[event], shown, code)
             return
         had = visit.visitor.seat
         if had is not None and had.code_id != code.code_id:
@@ -260,7 +269,12 @@ class Visits:
         if code.code_id in visitor.reported:
             return False
         before = visit.before
-        if had.has_seat(now) and before is not None and before.hold_id == had.hold_id:
+        if (
+            before is not None
+            and before.code_id == code.code_id
+            and before.hold_id in (had.hold_id, None)
+            and had.has_seat(now)
+        ):
             return True  # the same scan asks again: the same answer
         seen = fix or locate.standing(visitor.standing)
         metres = None
@@ -268,7 +282,7 @@ class Visits:
             metres = locate.metres_to(seen, store)
         reason = Reason.CHOSEN if only_store else Reason.RETURNING
 
-        def routing(hold_id: uuid.UUID, held_until: datetime) -> Routing:
+        def routing(hold_id: uuid.UUID | None, held_until: datetime | None) -> Routing:
             return Routing(
                 scan.scan_id,
                 Outcome.CODE,

@@ -66,6 +66,24 @@ FROM unnest(:chain_ids::uuid[], :hold_ids::uuid[]) AS asked (chain_id, hold_id)
 WHERE h.chain_id = asked.chain_id AND h.hold_id = asked.hold_id
   AND h.state IN ('expired', 'released');
 
+-- name: write_joined(chain_ids, hold_ids, scan_ids, visitor_ids, entries, code_ids, stores, address_hashes, subnet_hashes)!
+-- Members who were shown the code without a seat, while the database was away.
+INSERT INTO holds (chain_id, hold_id, scan_id, visitor_id, entry, code_id, store, address_hash,
+                   subnet_hash, state, held_at, held_until, settled_at)
+SELECT *, 'joined', now(), now(), now() FROM unnest(
+    :chain_ids::uuid[], :hold_ids::uuid[], :scan_ids::uuid[], :visitor_ids::uuid[],
+    :entries::text[], :code_ids::uuid[], :stores::text[], :address_hashes::bytea[],
+    :subnet_hashes::bytea[]);
+
+-- name: lock_spool(spool_id)$
+-- How many of a spool's records are in the database. Locked, so that nobody else writes them.
+INSERT INTO spools AS s (spool_id) VALUES (:spool_id)
+ON CONFLICT (spool_id) DO UPDATE SET spool_id = excluded.spool_id
+RETURNING s.records;
+
+-- name: mark_spool(spool_id, records)!
+UPDATE spools SET records = :records, written_at = now() WHERE spool_id = :spool_id;
+
 -- name: count_seats(chain_ids, code_ids, asked, joined, released, late)
 -- By code: seats asked for, held seats that were joined and released, and seats that late joins ask
 -- for. As many are granted as there is room for: the row's lock and this are what no race gets past.
@@ -93,15 +111,15 @@ FROM granted g
 WHERE c.chain_id = g.chain_id AND c.code_id = g.code_id
 RETURNING c.code_id, c.members, c.held, c.revision, g.seats_granted, g.late_granted;
 
--- name: write_visits(fix_chain_ids, fix_ids, fix_scan_ids, sources, datums, lons, lats, accuracies_m, provinces, cities, districts, hold_chain_ids, hold_ids, hold_scan_ids, hold_visitor_ids, hold_entries, hold_code_ids, hold_stores, held_untils, address_hashes, subnet_hashes, routing_chain_ids, routing_ids, routing_scan_ids, outcomes, reasons, routing_sources, routing_accuracies_m, routing_provinces, routing_cities, routing_districts, stores, distances_m, code_ids, routing_hold_ids, routing_held_untils, hops, choices, chain_ids, visitor_ids, entries, visitor_hold_ids, visitor_code_ids, held_ats, visitor_lons, visitor_lats, visitor_accuracies_m, visitor_sources, located_ats)!
+-- name: write_visits(fix_chain_ids, fix_ids, fix_scan_ids, sources, datums, lons, lats, accuracies_m, provinces, cities, districts, fixed_ats, hold_chain_ids, hold_ids, hold_scan_ids, hold_visitor_ids, hold_entries, hold_code_ids, hold_stores, held_untils, address_hashes, subnet_hashes, routing_chain_ids, routing_ids, routing_scan_ids, outcomes, reasons, routing_sources, routing_accuracies_m, routing_provinces, routing_cities, routing_districts, stores, distances_m, code_ids, routing_hold_ids, routing_held_untils, hops, choices, routed_ats, chain_ids, visitor_ids, entries, visitor_hold_ids, visitor_code_ids, held_ats, visitor_lons, visitor_lats, visitor_accuracies_m, visitor_sources, located_ats)!
 -- Fixes, seats, decisions, and what is remembered of the visitors, whose rows are locked.
 WITH fixed AS (
     INSERT INTO fixes (chain_id, fix_id, scan_id, source, datum, lon, lat, accuracy_m, province,
                        city, district, fixed_at)
-    SELECT *, now() FROM unnest(
+    SELECT * FROM unnest(
         :fix_chain_ids::uuid[], :fix_ids::uuid[], :fix_scan_ids::uuid[], :sources::text[],
         :datums::text[], :lons::float8[], :lats::float8[], :accuracies_m::float8[],
-        :provinces::text[], :cities::text[], :districts::text[])
+        :provinces::text[], :cities::text[], :districts::text[], :fixed_ats::timestamptz[])
 ), held AS (
     INSERT INTO holds (chain_id, hold_id, scan_id, visitor_id, entry, code_id, store, held_until,
                        address_hash, subnet_hash, held_at)
@@ -116,16 +134,16 @@ WITH fixed AS (
                           held_until, hops, choices, routed_at)
     SELECT new.chain_id, new.routing_id, new.scan_id, new.outcome, new.reason, new.source,
            new.accuracy_m, new.province, new.city, new.district, new.store, new.distance_m,
-           new.code_id, new.hold_id, new.held_until, new.hops::jsonb, new.choices::jsonb, now()
+           new.code_id, new.hold_id, new.held_until, new.hops::jsonb, new.choices::jsonb, new.routed_at
     FROM unnest(
         :routing_chain_ids::uuid[], :routing_ids::uuid[], :routing_scan_ids::uuid[],
         :outcomes::text[], :reasons::text[], :routing_sources::text[],
         :routing_accuracies_m::float8[], :routing_provinces::text[], :routing_cities::text[],
         :routing_districts::text[], :stores::text[], :distances_m::float8[], :code_ids::uuid[],
         :routing_hold_ids::uuid[], :routing_held_untils::timestamptz[], :hops::text[],
-        :choices::text[]
+        :choices::text[], :routed_ats::timestamptz[]
     ) AS new (chain_id, routing_id, scan_id, outcome, reason, source, accuracy_m, province, city,
-              district, store, distance_m, code_id, hold_id, held_until, hops, choices)
+              district, store, distance_m, code_id, hold_id, held_until, hops, choices, routed_at)
 )
 UPDATE visitors v
 SET revision = v.revision + 1, hold_id = new.hold_id, code_id = new.code_id,
@@ -149,11 +167,11 @@ SELECT * FROM unnest(
     :browsers::text[], :languages::text[], :address_hashes::bytea[], :subnet_hashes::bytea[],
     :scanned_ats::timestamptz[]);
 
--- name: write_complaints(chain_ids, complaint_ids, scan_ids, visitor_ids, code_ids, stores, kinds)!
+-- name: write_complaints(chain_ids, complaint_ids, scan_ids, visitor_ids, code_ids, stores, kinds, said_ats)!
 INSERT INTO complaints (chain_id, complaint_id, scan_id, visitor_id, code_id, store, kind, said_at)
-SELECT *, now() FROM unnest(
+SELECT * FROM unnest(
     :chain_ids::uuid[], :complaint_ids::uuid[], :scan_ids::uuid[], :visitor_ids::uuid[],
-    :code_ids::uuid[], :stores::text[], :kinds::text[]);
+    :code_ids::uuid[], :stores::text[], :kinds::text[], :said_ats::timestamptz[]);
 
 -- name: remember_complaints(chain_ids, visitor_ids, entries, code_ids)!
 -- With the visitor, for a day, which codes not to show them again.
@@ -166,29 +184,31 @@ FROM unnest(:chain_ids::uuid[], :visitor_ids::uuid[], :entries::text[], :code_id
     AS said (chain_id, visitor_id, entry, code_id)
 WHERE v.chain_id = said.chain_id AND v.visitor_id = said.visitor_id AND v.entry = said.entry;
 
--- name: write_evidence(chain_ids, evidence_ids, scan_ids, hold_ids, code_ids, stores, kinds, counts)!
+-- name: write_evidence(chain_ids, evidence_ids, scan_ids, hold_ids, code_ids, stores, kinds, counts, seen_ats)!
 -- The same evidence twice is kept once.
 INSERT INTO evidence (chain_id, evidence_id, scan_id, hold_id, code_id, store, kind, counts,
                       seen_at)
-SELECT new.*, now() FROM unnest(
+SELECT new.* FROM unnest(
     :chain_ids::uuid[], :evidence_ids::uuid[], :scan_ids::uuid[], :hold_ids::uuid[],
-    :code_ids::uuid[], :stores::text[], :kinds::text[], :counts::bool[])
-    AS new (chain_id, evidence_id, scan_id, hold_id, code_id, store, kind, counts)
+    :code_ids::uuid[], :stores::text[], :kinds::text[], :counts::bool[],
+    :seen_ats::timestamptz[])
+    AS new (chain_id, evidence_id, scan_id, hold_id, code_id, store, kind, counts, seen_at)
 WHERE NOT EXISTS (
     SELECT FROM evidence e
     WHERE e.chain_id = new.chain_id AND e.scan_id = new.scan_id AND e.kind = new.kind
       AND e.hold_id IS NOT DISTINCT FROM new.hold_id
 );
 
--- name: write_joins(chain_ids, join_ids, scan_ids, hold_ids, visitor_ids, entries, placements, channels, code_ids, stores, provinces, cities, districts, sources, distances_m, distance_bands, evidence)!
+-- name: write_joins(chain_ids, join_ids, scan_ids, hold_ids, visitor_ids, entries, placements, channels, code_ids, stores, provinces, cities, districts, sources, distances_m, distance_bands, evidence, joined_ats)!
 INSERT INTO joins (chain_id, join_id, scan_id, hold_id, visitor_id, entry, placement, channel,
                    code_id, store, province, city, district, source, distance_m, distance_band,
                    evidence, joined_at)
-SELECT *, now() FROM unnest(
+SELECT * FROM unnest(
     :chain_ids::uuid[], :join_ids::uuid[], :scan_ids::uuid[], :hold_ids::uuid[],
     :visitor_ids::uuid[], :entries::text[], :placements::text[], :channels::text[],
     :code_ids::uuid[], :stores::text[], :provinces::text[], :cities::text[], :districts::text[],
-    :sources::text[], :distances_m::float8[], :distance_bands::text[], :evidence::text[]);
+    :sources::text[], :distances_m::float8[], :distance_bands::text[], :evidence::text[],
+    :joined_ats::timestamptz[]);
 
 -- name: strengthen_joins(chain_ids, hold_ids, evidence)!
 -- pressed < reported < verified: a join keeps the best evidence that it has.

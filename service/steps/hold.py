@@ -47,6 +47,21 @@ def row(scan: Scan, code: Code, hold_id: uuid.UUID, held_until: datetime) -> tup
     )
 
 
+def joined_row(scan: Scan, code: Code, hold_id: uuid.UUID) -> tuple[object, ...]:
+    """The row of a member's seat that was never held."""
+    return (
+        scan.chain_id,
+        hold_id,
+        scan.scan_id,
+        scan.visitor_id,
+        scan.entry,
+        code.code_id,
+        code.store,
+        scan.address_hash,
+        scan.subnet_hash,
+    )
+
+
 async def state(
     connection: db.Connection, chain_id: uuid.UUID, hold_id: uuid.UUID | None
 ) -> HoldState | None:

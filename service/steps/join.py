@@ -24,36 +24,45 @@ _sql = db.load("join")
 
 
 def evidence_row(
-    scan: Scan, shown: Routing, code: Code, evidence: Evidence, *, counts: bool
+    scan: Scan,
+    hold_id: uuid.UUID | None,
+    code: Code,
+    evidence: Evidence,
+    at: datetime,
+    *,
+    counts: bool,
 ) -> tuple[object, ...]:
-    """The evidence that the visitor of `shown` joined `code`."""
+    """The evidence that the visitor of that scan joined `code`."""
     return (
         scan.chain_id,
-        uuid7(),
+        uuid7(at),
         scan.scan_id,
-        shown.hold_id,
+        hold_id,
         code.code_id,
         code.store,
         evidence.value,
         counts,
+        at,
     )
 
 
 def row(
     scan: Scan,
     shown: Routing,
+    hold_id: uuid.UUID | None,
     code: Code,
     store: Store | None,
     evidence: Evidence,
     channel: str | None,
+    at: datetime,
 ) -> tuple[object, ...]:
     """The join of `shown`'s visitor, with its LBS tags: the store's place, or else the fix's."""
     tagged = store or shown.located
     return (
         scan.chain_id,
-        uuid7(),
+        uuid7(at),
         scan.scan_id,
-        shown.hold_id,
+        hold_id,
         scan.visitor_id,
         scan.entry,
         scan.placement,
@@ -67,6 +76,7 @@ def row(
         shown.distance_m,
         distance_band(shown.distance_m),
         evidence.value,
+        at,
     )
 
 

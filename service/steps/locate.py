@@ -69,11 +69,11 @@ class Standing:
     located_at: datetime
 
 
-def row(scan: Scan, fix: Fix) -> tuple[object, ...]:
+def row(scan: Scan, fix: Fix, at: datetime) -> tuple[object, ...]:
     """The fix as it is kept with its scan: coarsened."""
     return (
         scan.chain_id,
-        uuid7(),
+        uuid7(at),
         scan.scan_id,
         fix.source.value,
         fix.datum.value,
@@ -83,6 +83,7 @@ def row(scan: Scan, fix: Fix) -> tuple[object, ...]:
         fix.province,
         fix.city,
         fix.district,
+        at,
     )
 
 

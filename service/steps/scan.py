@@ -38,11 +38,38 @@ def hash_subnet(secret: bytes, address: str | None) -> bytes | None:
     return hash_address(secret, str(ip_network(f"{address}/{width}", strict=False)))
 
 
-def opened(
-    entry: Entry, placement: str | None, client: Client, secret: bytes
-) -> tuple[Scan, tuple[object, ...]]:
-    """A new scan, and its row. A placement that the entry does not have counts as none, and is
-    kept."""
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A new scan, and what else is kept of it."""
+
+    scan: Scan
+    unknown_placement: str | None
+    via: str
+    browser: str | None
+    language: str | None
+    scanned_at: datetime
+
+    def row(self) -> tuple[object, ...]:
+        scan = self.scan
+        return (
+            scan.chain_id,
+            scan.scan_id,
+            scan.entry,
+            scan.placement,
+            self.unknown_placement,
+            scan.visitor_id,
+            self.via,
+            scan.bot,
+            self.browser,
+            self.language,
+            scan.address_hash,
+            scan.subnet_hash,
+            self.scanned_at,
+        )
+
+
+def opened(entry: Entry, placement: str | None, client: Client, secret: bytes) -> Opening:
+    """A new scan. A placement that the entry does not have counts as none, and is kept."""
     known = placement if placement in entry.placements else None
     scan = Scan(
         chain_id=entry.chain_id,
@@ -55,27 +82,20 @@ def opened(
         address_hash=hash_address(secret, client.address),
         subnet_hash=hash_subnet(secret, client.address),
     )
-    row = (
-        scan.chain_id,
-        scan.scan_id,
-        scan.entry,
-        known,
-        placement[:64] if placement and known is None else None,
-        scan.visitor_id,
-        client.via,
-        scan.bot,
-        browsers.browser_in(client.user_agent),
-        client.language,
-        scan.address_hash,
-        scan.subnet_hash,
-        datetime.now(UTC),
+    return Opening(
+        scan=scan,
+        unknown_placement=placement[:64] if placement and known is None else None,
+        via=client.via,
+        browser=browsers.browser_in(client.user_agent),
+        language=client.language,
+        scanned_at=datetime.now(UTC),
     )
-    return scan, row
 
 
 def complaint(
-    scan: Scan, kind: Event, code_id: uuid.UUID | None, store: str | None
+    scan: Scan, kind: Event, code_id: uuid.UUID | None, store: str | None, at: datetime
 ) -> tuple[object, ...]:
     """The row of what a visitor says: `denied` of their position; full, expired, broken of a
     code."""
-    return scan.chain_id, uuid7(), scan.scan_id, scan.visitor_id, code_id, store, kind.value
+    key = (scan.chain_id, uuid7(at), scan.scan_id, scan.visitor_id)
+    return *key, code_id, store, kind.value, at

@@ -23,12 +23,12 @@ from service.domain import (
 )
 
 
-def row(scan: Scan, routing: Routing) -> tuple[object, ...]:
+def row(scan: Scan, routing: Routing, at: datetime) -> tuple[object, ...]:
     """A decision as it is kept. The latest one of a scan is its current routing."""
     located = routing.located
     return (
         scan.chain_id,
-        uuid7(),
+        uuid7(at),
         scan.scan_id,
         routing.outcome.value,
         routing.reason.value,
@@ -44,6 +44,7 @@ def row(scan: Scan, routing: Routing) -> tuple[object, ...]:
         routing.held_until,
         _json([_hop(hop) for hop in routing.hops]),
         _json([[offer.store, offer.distance_m] for offer in routing.choices]),
+        at,
     )
 
 

@@ -165,6 +165,7 @@ class _Bench(contextlib.ExitStack):
     def _one_answer(self) -> bytes:
         with httpx.Client(base_url=self._ours.base_url, trust_env=False) as client:
             opened = client.post("/api/v1/scans", json={"entry": _ENTRY})
+            assert opened.is_success, opened.text
             body = self._spread.read_text("utf-8").partition("\n")[0]
             located = client.post(
                 f"/api/v1/scans/{opened.json()['scan_id']}/position", json=json.loads(body)
@@ -189,8 +190,7 @@ class _Bench(contextlib.ExitStack):
             seconds=seconds,
         )
         after = job.server.cpu_s(), processes.cpu_s(postgres)
-        if load.refused or load.broken:
-            raise RuntimeError(f"{job.name}: {load} at {job.connections} connections")
+        _check(load, job.name)
         if job.holds:
             self._answered += load.answered
             self._cut_off += job.connections
@@ -212,6 +212,7 @@ class _Bench(contextlib.ExitStack):
             connections=job.connections,
             seconds=opening_s,
         )
+        _check(load, f"{job.name}: scans opened")
         self._opened_per_s[job.server.base_url] = load.per_s
 
     def _postmaster_pid(self) -> int:
@@ -227,6 +228,11 @@ class _Bench(contextlib.ExitStack):
         )
         file.write_text("".join(lines), encoding="utf-8")
         return file
+
+
+def _check(load: Load, what: str) -> None:
+    if load.refused or load.broken or not load.answered:
+        raise RuntimeError(f"{what}: {load}")
 
 
 async def _prepare(url: str, stores: Degrees) -> None:

@@ -29,3 +29,11 @@ CREATE INDEX complaints_of_code ON complaints (chain_id, code_id, complaint_id);
 -- hashes; the addresses themselves are not kept.
 ALTER TABLE scans ADD COLUMN subnet_hash bytea;
 ALTER TABLE holds ADD COLUMN address_hash bytea, ADD COLUMN subnet_hash bytea;
+
+-- What workers kept on their disks while the database was away: how many records of each file are
+-- in the database, so that each is written once.
+CREATE TABLE spools (
+    spool_id    uuid PRIMARY KEY,
+    records     integer NOT NULL DEFAULT 0,
+    written_at  timestamptz NOT NULL DEFAULT now()
+);
