@@ -14,7 +14,7 @@ import aiosql
 import asyncpg
 import orjson
 
-from service import errors
+from service import errors, hosts
 
 SQL = resources.files("service") / "sql"
 
@@ -53,10 +53,10 @@ def _dumps(value: object) -> str:
 async def connect(url: str) -> Connection:
     """One connection. Raises `errors.Unavailable` if the database does not answer."""
     try:
-        connection = await asyncpg.connect(
-            url, timeout=_CONNECT_TIMEOUT_S, command_timeout=_COMMAND_TIMEOUT_S
+        connection = await hosts.Hosts(url).connect(
+            timeout=_CONNECT_TIMEOUT_S, command_timeout=_COMMAND_TIMEOUT_S
         )
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+    except _UNREACHABLE as error:
         raise errors.Unavailable(f"The database does not answer: {error}") from error
     await prepare(connection)
     return connection
@@ -67,15 +67,37 @@ async def connect_pool(url: str, size: int) -> asyncpg.Pool:
     try:
         return await asyncpg.create_pool(
             url,
+            connect=hosts.Hosts(url).connect,
             min_size=2,
             max_size=size,
             init=prepare,
+            reset=_as_it_is,
             timeout=_CONNECT_TIMEOUT_S,
             command_timeout=_COMMAND_TIMEOUT_S,
         )
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+    except _UNREACHABLE as error:
         raise errors.Unavailable(f"The database does not answer: {error}") from error
 
+
+async def _as_it_is(_: Connection) -> None:
+    """Nothing here changes a session: to reset it would be a round trip for every use."""
+
+
+async def answers(url: str) -> bool:
+    """Whether the database can be reached and written to, by a connection of its own."""
+    try:
+        connection = await hosts.Hosts(url).connect(timeout=2, command_timeout=2)
+    except _UNREACHABLE:
+        return False
+    try:
+        return not await connection.fetchval("SELECT pg_is_in_recovery()")
+    except _LOST:
+        return False
+    finally:
+        connection.terminate()
+
+
+_UNREACHABLE = (OSError, asyncpg.PostgresError, TimeoutError, asyncpg.InterfaceError)
 
 # How it shows that the database, and not the query, is what failed.
 _LOST = (
@@ -87,6 +109,9 @@ _LOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.TargetServerAttributeNotMatched,
+    # A primary that has become a standby.
+    asyncpg.ReadOnlySQLTransactionError,
 )
 
 

@@ -254,6 +254,10 @@ class Journal:
         """Where a visitor there could be sent now; taking no seat."""
         return self._visits.options(entry, fix, datetime.now(UTC))
 
+    def measure(self) -> None:
+        if self._outage is not None:
+            self._outage.spool.measure()
+
     async def drained(self) -> None:
         """Until everything that was asked for is written, or has failed."""
         await self._reads.drained()

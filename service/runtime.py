@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from service.directory import Directory
 from service.journal import Journal
 from service.news import News
 from service.settings import Settings
+from service.spool import Spool
 
 log = structlog.get_logger("nearcode")
 
@@ -83,6 +85,7 @@ class Service:
         metrics.QUEUE_REQUESTS.set(len(self.journal))
         metrics.CODES.set(len(self.directory.codes))
         metrics.DIRECTORY_AGE_SECONDS.set(now - self.directory.looked_at)
+        self.journal.measure()
         metrics.LISTENER_CONNECTED.set(self.news.connected)
         answered_at = max(self.news.answered_at, self._refreshed_at)
         metrics.DATABASE_SILENCE_SECONDS.set(now - answered_at)
@@ -111,7 +114,15 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             pool=pool,
             directory=directory,
             news=news,
-            journal=Journal(pool, directory, settings, secret, on_room=news.room),
+            journal=Journal(
+                pool,
+                directory,
+                settings,
+                secret,
+                on_room=news.room,
+                spool=_spool(settings),
+                answers=functools.partial(db.answers, database_url),
+            ),
             locator=iplocate.IpLocator(settings.xdb_files, settings.mmdb_files),
             secret=secret,
         )
@@ -119,6 +130,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         service.measure()
         async with _beside(
             service.news.run(),
+            service.journal.watch(),
             _every("the poll", settings.poll_s, service.refresh, service),
             _every("the sweep", settings.sweep_s, service.journal.sweep, service),
             _every("the recount", _RECOUNT_EVERY_S, service.recount, service),
@@ -136,6 +148,12 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             await asyncio.wait_for(pool.close(), timeout=10)
         except TimeoutError:
             pool.terminate()
+
+
+def _spool(settings: Settings) -> Spool | None:
+    if not settings.spool_mb:
+        return None
+    return Spool(settings.data_dir / "spool", int(settings.spool_mb * 1_000_000))
 
 
 async def _maintain(service: Service) -> None:

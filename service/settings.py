@@ -110,6 +110,13 @@ class Settings(BaseSettings):
         description="requests of visitors that may wait to be written; more are answered 503",
     )
 
+    spool_mb: float = Field(
+        100,
+        ge=0,
+        description="megabytes that a worker keeps in the data folder of what visitors do while "
+        "the database is away; 0: they are answered 503",
+    )
+
     # Catalog
     poll_s: float = Field(
         0.5, gt=0, description="seconds between two looks for changes made by other processes"
