@@ -98,6 +98,7 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # no store within the radius
     ALL_FULL = "all_full"  # stores within the radius, none with a seat
     NO_STORE = "no_store"  # the entry has no store at all
+    ADDRESS_LIMIT = "address_limit"  # too many seats are held from the visitor's address
 
 
 class Skipped(StrEnum):

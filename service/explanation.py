@@ -79,6 +79,10 @@ REASONS: dict[Reason, Words] = {
         "半径内的门店都不能接待",
         "None of the stores within the radius can serve",
     ),
+    Reason.ADDRESS_LIMIT: (
+        "访客所在网络占用的名额太多",
+        "Too many seats are held from the visitor's address",
+    ),
     Reason.NO_STORE: ("这个入口没有门店", "The entry has no store"),
 }
 

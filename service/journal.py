@@ -25,6 +25,7 @@ import asyncpg
 import structlog
 
 from service import catalog, db, errors, metrics, outage
+from service.allowance import Allowance
 from service.directory import Directory
 from service.domain import (
     Counters,
@@ -152,6 +153,9 @@ class Journal:
         self._secret = secret
         self._on_room = on_room
         self._visits = Visits(directory, settings)
+        self._allowance = Allowance(
+            settings.max_holds_per_address, settings.max_holds_per_subnet, settings.hold_s
+        )
         self._outage = Outage(directory, spool) if spool is not None else None
         self._answers = answers or self._pool_answers
         self._away = asyncio.Event()
@@ -364,6 +368,8 @@ class Journal:
             self._remember_visit(visit)
             if turn.opening is not None:
                 metrics.scanned(bot=visit.scan.bot is not None)
+            if visit.taken is not None:
+                self._allowance.granted(visit.scan)
             if visit.routing is not None:
                 metrics.routed(visit.routing.outcome, visit.routing.reason)
             if not turn.done.done():
@@ -531,6 +537,7 @@ class Journal:
         """The visits, decided with their visitors locked. Who can't be decided is told so."""
         locked = await _locked(connection, turns)
         await self._read_routings(connection, turns, locked)
+        budget = await self._allowance.budget(connection, (turn.scan for turn in turns))
         visits: dict[_Turn, Visit] = {}
         for turn in turns:
             visitor, now = locked[turn.key]
@@ -541,6 +548,7 @@ class Journal:
                 visitor=visitor,
                 routings=known.routings if known else [],
                 now=now,
+                budget=budget,
             )
             try:
                 turn.decide(visit)

@@ -88,6 +88,15 @@ class Settings(BaseSettings):
         7, gt=0, description="days after which an ordinary group's code is taken to expire"
     )
 
+    max_holds_per_address: int = Field(
+        500,
+        ge=0,
+        description="seats that one address may hold at once; a shop's customers, and thousands "
+        "behind a mobile carrier, share one",
+    )
+    max_holds_per_subnet: int = Field(
+        2000, ge=0, description="the same for a network: an IPv4 /24, an IPv6 /56"
+    )
     complaints_to_pause: int = Field(
         3,
         ge=0,

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from service import errors
+from service.allowance import Budget
 from service.directory import Directory
 from service.domain import (
     Code,
@@ -80,6 +81,7 @@ class Visit:
     visitor: Visitor
     routings: list[Routing]
     now: datetime
+    budget: Budget | None = None  # None: no seat is granted
 
     # What it changes
     fix: Fix | None = None
@@ -110,6 +112,12 @@ class Visit:
         if routing is None:
             raise errors.NotFound("This scan has no routing")
         return routing
+
+    def may_hold(self) -> bool:
+        """Whether one more seat may be asked for; who has one moves, and takes none more."""
+        had = self.visitor.seat
+        moves = had is not None and had.state is HoldState.HELD
+        return moves or self.budget is None or self.budget.take(self.scan)
 
     def witness(self, evidence: Evidence, shown: Routing, code: Code) -> None:
         """There is evidence that the visitor joined the code that they were shown."""
@@ -235,6 +243,11 @@ class Visits:
         if shown is None:
             visit.routing = walk.routing(scan.scan_id, None)
             return
+        if not visit.may_hold():
+            visit.routing = Routing(
+                scan.scan_id, Outcome.UNSERVED, Reason.ADDRESS_LIMIT, options.fix
+            )
+            return
         visit.let_go()
         visit.ask = Ask(
             shown.code,
@@ -298,7 +311,7 @@ class Visits:
         if had.has_seat(now):
             visit.routing = routing(had.hold_id, had.held_until)
             return True
-        if code.skipped(now) is not None:
+        if code.skipped(now) is not None or not visit.may_hold():
             return False
         visit.let_go()
         visit.ask = Ask(code, routing)

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from geo.point import InvalidPoint, Point
-from service import errors
+from service import browsers, errors
 from service.domain import Event, Outcome, Reason, Routing, Scan
 from service.http import images, visitor
 from service.http.context import ServiceDep
@@ -44,6 +44,9 @@ async def scan(
     if found is None:
         page = _page(request, service, entry, view="missing")
         return _html(render.visitor(page), nonce=page.nonce, status=404)
+    if browsers.prefetch_in(request.headers):
+        # Nobody looks yet, and what is answered now may be shown later without asking again.
+        return Response(status_code=503, headers={"Cache-Control": "no-store"})
     visitor_id = visitor.visitor_of(request) or uuid.uuid4()
     client = visitor.client_of(request, service, visitor_id, via="page")
     try:

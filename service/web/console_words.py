@@ -280,6 +280,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "reason.out_of_range": ("附近没有门店", "No store in range"),
     "reason.all_full": ("附近的群都满了", "All codes nearby were full"),
+    "reason.address_limit": ("同一网络占用的名额太多", "Too many seats held by one network"),
     "reason.no_store": ("没有能接待的门店", "No store could serve"),
     "reason.position_needed": ("没有拿到位置", "Position not given"),
     "reason.denied": ("拒绝了定位，没有选店", "Refused the position, chose no store"),

@@ -128,6 +128,11 @@ _WORDS: dict[str, tuple[str, str]] = {
         "名额会陆续放出，您可以稍后再试，或先加入别家门店的群。",
         "Places become free from time to time: try again later, or join another store’s group.",
     ),
+    "unserved.address_limit": ("这个网络的名额已用完", "Too many places for one network"),
+    "unserved.address_limit_note": (
+        "请关掉 Wi-Fi 用手机流量再试，或者过几分钟再来。",
+        "Please switch from Wi-Fi to mobile data and try again, or come back in some minutes.",
+    ),
     "unserved.no_store": ("门店群还没有准备好", "The groups are not ready yet"),
     "unserved.no_store_note": (
         "请稍后再来，或问问店员。谢谢您的耐心！",

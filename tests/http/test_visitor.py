@@ -316,6 +316,13 @@ def test_a_crawler_is_flagged_and_takes_no_seat(stores: Running) -> None:
     assert running.answered(stores.hq.get("/api/v1/reports/funnel"))["total"]["scans"] == 0
 
 
+def test_a_page_that_is_fetched_before_anybody_looks_is_no_scan(stores: Running) -> None:
+    answer = stores.visitor.get(f"/q/{running.ENTRY}", headers={"Sec-Purpose": "prefetch"})
+    assert (answer.status_code, answer.headers["cache-control"]) == (503, "no-store")
+    funnel = running.answered(stores.hq.get("/api/v1/reports/funnel"))
+    assert funnel["total"]["scans"] == 0
+
+
 def test_what_was_not_shown_cannot_be_pressed(stores: Running) -> None:
     answer = stores.visitor.post(
         f"/api/v1/scans/{stores.scan('a')}/events", json={"event": "pressed"}

@@ -29,6 +29,7 @@ CREATE INDEX complaints_of_code ON complaints (chain_id, code_id, complaint_id);
 -- hashes; the addresses themselves are not kept.
 ALTER TABLE scans ADD COLUMN subnet_hash bytea;
 ALTER TABLE holds ADD COLUMN address_hash bytea, ADD COLUMN subnet_hash bytea;
+CREATE INDEX holds_of_subnet ON holds (subnet_hash, address_hash) WHERE state = 'held';
 
 -- What workers kept on their disks while the database was away: how many records of each file are
 -- in the database, so that each is written once.
