@@ -128,7 +128,9 @@ class Settings(BaseSettings):
 
     # Catalog
     poll_s: float = Field(
-        0.5, gt=0, description="seconds between two looks for changes made by other processes"
+        2,
+        gt=0,
+        description="seconds between two looks for changes of which no news was heard",
     )
     max_upload_mb: float = Field(20, ge=0, description="megabytes of an uploaded picture or table")
 
