@@ -50,17 +50,18 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
+    # Routes are tried in this order: first what thousands ask for.
     for module in (
+        visitor,
+        pages,
+        images,
         health,
         http_metrics,
-        visitor,
         stores,
         codes,
         entries,
         keys,
         reports,
-        images,
-        pages,
         console,
     ):
         app.include_router(module.router)

@@ -4,6 +4,8 @@ No seat is taken, none is promised: how many will fit is only known again when t
 What visitors do is spooled, and then written as it happened.
 """
 
+import asyncio
+import contextlib
 import dataclasses
 import uuid
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from pydantic import TypeAdapter
 
 from geo.point import Point
 from service.directory import Directory
-from service.domain import Event, Evidence, Fix, HoldState, Outcome, Routing, Scan
+from service.domain import Code, Event, Fix, HoldState, Outcome, Routing, Scan
 from service.spool import Spool
 from service.steps import hold, locate
 from service.steps.scan import Opening
@@ -36,23 +38,36 @@ class Record:
     shown: Routing | None = None
 
     def decide(self, visit: Visit, directory: Directory) -> None:
-        """Let it have happened now: without a new seat, but as evidence or a complaint."""
+        """Let it have happened now: without a new seat, but as evidence or a complaint.
+
+        A seat that the visitor was given since is none of its business.
+        """
+        visitor = visit.visitor
         visit.now, visit.fix, visit.routing = self.at, self.fix, self.routing
-        if self.event is None:
-            return
-        code = (
-            directory.codes.get(self.shown.code_id) if self.shown and self.shown.code_id else None
-        )
+        shown = self.shown
+        code = directory.codes.get(shown.code_id) if shown and shown.code_id else None
+        if visitor.held_at is None or visitor.held_at <= self.at:
+            self._move_on(visit, code)
         if self.event in COMPLAINTS and code is not None:
             visit.complaint, visit.about = self.event, code
-            had = visit.visitor.seat
-            if had is not None and had.code_id == code.code_id:
-                visit.forgets = True
-                visit.let_go()
-        elif self.event in EVIDENCE and code is not None and self.shown is not None:
-            visit.witness(EVIDENCE[self.event], self.shown, code)
+        elif self.event in EVIDENCE and code is not None and shown is not None:
+            visit.witness(EVIDENCE[self.event], shown, code)
         elif self.event is Event.DENIED:
             visit.complaint = self.event
+
+    def _move_on(self, visit: Visit, told_of: Code | None) -> None:
+        """Whoever was shown another code, or said that theirs does not work, keeps no seat of it
+        from others."""
+        had = visit.visitor.seat
+        if had is None:
+            return
+        moved = self.routing is not None and self.routing.code_id not in (None, had.code_id)
+        refused = (
+            self.event in COMPLAINTS and told_of is not None and told_of.code_id == had.code_id
+        )
+        if refused or (moved and had.state is HoldState.HELD):
+            visit.forgets = True
+            visit.let_go()
 
 
 _records = TypeAdapter(Record)
@@ -65,41 +80,49 @@ def parse(record: bytes) -> Record:
 
 @dataclasses.dataclass(slots=True)
 class _Known:
-    """What one visitor did since the database went away."""
+    """What one visitor did since the database went away; their requests take turns."""
 
     standing: locate.Standing | None = None
     reported: frozenset[uuid.UUID] = frozenset()
+    turn: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
 
 
 class Outage:
-    """One worker's visitors while the database is away."""
+    """One worker's visitors while the database is away.
+
+    What they did at other workers of this machine is found in the spool.
+    """
 
     def __init__(self, directory: Directory, spool: Spool) -> None:
         self.spool = spool
         self._directory = directory
         self._known: dict[Key, _Known] = {}
-        self._joined: set[uuid.UUID] = set()
 
     def begin(self) -> None:
         self._known.clear()
-        self._joined.clear()
 
     def has_joined(self, scan_id: uuid.UUID) -> bool:
         """Whether its visitor has said so since the database went away."""
-        return scan_id in self._joined
+        return any(record.event is Event.JOINED for record in self._history(scan_id))
 
     def standing(self, scanned: Scan) -> Fix | None:
         known = self._known.get(_key(scanned))
-        return locate.standing(known.standing) if known else None
+        return locate.standing(_standing(known, self._history(scanned.scan_id)))
 
     def find(self, scan_id: uuid.UUID) -> Record | None:
-        """The latest of a scan that was spooled by whichever worker of this machine."""
-        found = None
-        for text in self.spool.find(str(scan_id).encode()):
-            record = parse(text)
-            if record.scan.scan_id == scan_id and (found is None or record.at >= found.at):
-                found = record
-        return found
+        """The latest of a scan that was spooled by whichever worker of this machine, with the
+        routing that the scan had then."""
+        history = self._history(scan_id)
+        if not history:
+            return None
+        known = (record.routing or record.shown for record in reversed(history))
+        return dataclasses.replace(history[-1], routing=next(filter(None, known), None))
+
+    def routings(self, scan_id: uuid.UUID, remembered: list[Routing]) -> list[Routing]:
+        """A scan's decisions: those that this worker remembers, and then, as the last one at the
+        latest, what was decided since the database went away."""
+        spooled = (record.routing for record in self._history(scan_id))
+        return [*remembered, *filter(None, spooled)]
 
     async def visit(
         self,
@@ -111,45 +134,71 @@ class Outage:
         """Decide a visit from memory, and spool it. Raises what `decide` raises, and
         `errors.Unavailable` if it cannot be kept."""
         known = self._known.setdefault(_key(scanned), _Known())
-        now = datetime.now(UTC)
-        visit = Visit(
-            scan=scanned,
-            entry=self._directory.entries[scanned.entry],
-            visitor=Visitor(
-                revision=-1,
-                seat=_seat(routings, now),
-                standing=known.standing,
-                reported=known.reported,
-            ),
-            routings=routings,
-            now=now,
-        )
-        decide(visit)
-        if visit.ask is not None:
-            visit.routing = visit.ask.routing(None, None)
-        visit.answer  # noqa: B018 (there must be one)
-        event = visit.complaint
-        shown = visit.before
-        if visit.joining is not None:
-            told = {evidence: event for event, evidence in EVIDENCE.items()}
-            event, shown = told[visit.joining.evidence], visit.joining.shown
-        record = Record(
-            at=now,
-            scan=scanned,
-            opening=opening,
-            fix=_coarse(visit.fix) if visit.fix else None,
-            routing=_coarse_routing(visit.routing) if visit.routing else None,
-            event=event,
-            shown=_coarse_routing(shown) if event and shown else None,
-        )
-        await self.spool.keep(_records.dump_json(record))
-        if visit.fix is not None:
-            known.standing = locate.stands(visit.fix, now) or known.standing
-        if visit.about is not None:
-            known.reported |= {visit.about.code_id}
-        if visit.joining is not None and visit.joining.evidence is not Evidence.PRESSED:
-            self._joined.add(scanned.scan_id)
-        return visit
+        async with known.turn:
+            history = self._history(scanned.scan_id)
+            reported = known.reported.union(
+                record.shown.code_id
+                for record in history
+                if record.event in COMPLAINTS and record.shown and record.shown.code_id
+            )
+            now = datetime.now(UTC)
+            so_far = self.routings(scanned.scan_id, routings)
+            visit = Visit(
+                scan=scanned,
+                entry=self._directory.entries[scanned.entry],
+                visitor=Visitor(
+                    revision=-1,
+                    seat=_seat(so_far, now),
+                    standing=_standing(known, history),
+                    reported=reported,
+                ),
+                routings=so_far,
+                now=now,
+            )
+            decide(visit)
+            if visit.ask is not None:
+                visit.routing = visit.ask.routing(None, None)
+            visit.answer  # noqa: B018 (there must be one)
+            record = _record(visit, opening)
+            await self.spool.keep(scanned.scan_id.hex.encode(), _records.dump_json(record))
+            if visit.fix is not None:
+                known.standing = locate.stands(visit.fix, now) or known.standing
+            if visit.about is not None:
+                known.reported |= {visit.about.code_id}
+            return visit
+
+    def _history(self, scan_id: uuid.UUID) -> list[Record]:
+        """What was spooled of a scan, oldest first."""
+        history = []
+        for text in self.spool.find(scan_id.hex.encode()):
+            # Another version's: it may know what it means when it writes it.
+            with contextlib.suppress(ValueError):
+                history.append(parse(text))
+        return sorted(history, key=lambda record: record.at)
+
+
+def _record(visit: Visit, opening: Opening | None) -> Record:
+    event, shown = visit.complaint, visit.before
+    if visit.joining is not None:
+        told = {evidence: event for event, evidence in EVIDENCE.items()}
+        event, shown = told[visit.joining.evidence], visit.joining.shown
+    return Record(
+        at=visit.now,
+        scan=visit.scan,
+        opening=opening,
+        fix=_coarse(visit.fix) if visit.fix else None,
+        routing=_coarse_routing(visit.routing) if visit.routing else None,
+        event=event,
+        shown=_coarse_routing(shown) if event and shown else None,
+    )
+
+
+def _standing(known: _Known | None, history: list[Record]) -> locate.Standing | None:
+    """Where a visitor was last seen: exactly, if it was this worker that saw them."""
+    if known is not None and known.standing is not None:
+        return known.standing
+    seen = (locate.stands(record.fix, record.at) for record in reversed(history) if record.fix)
+    return next(filter(None, seen), None)
 
 
 def _key(scanned: Scan) -> Key:

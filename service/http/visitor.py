@@ -54,39 +54,41 @@ class EventBody(BaseModel):
     code_id: uuid.UUID | None = None
 
 
-@router.post("/scans", status_code=201)
+@router.post("/scans", status_code=201, openapi_extra=context.takes(ScanBody))
 async def open_scan(
-    body: ScanBody,
     request: Request,
-    response: Response,
-    service: ServiceDep,
     x_visitor: Annotated[str | None, Header(max_length=256)] = None,
-) -> dict[str, str]:
+) -> Json:
     """Record a scan. `X-Visitor` is the app's own id of the device."""
+    service = context.service_of(request)
+    body = await context.body_of(request, ScanBody)
     entry = find_entry(service, body.entry)
     if x_visitor:
         visitor_id = uuid.uuid5(_APP_VISITORS, f"{entry.chain_id}/{x_visitor}")
     else:
         visitor_id = visitor_of(request) or uuid.uuid4()
-        set_visitor(response, visitor_id, service)
     opened, _ = await service.journal.open(
         entry, body.placement, client_of(request, service, visitor_id, via="api")
     )
-    return {"scan_id": str(opened.scan_id)}
+    response = Json({"scan_id": str(opened.scan_id)}, 201)
+    if not x_visitor:
+        set_visitor(response, visitor_id, service)
+    return response
 
 
 @router.get("/scans/{scan_id}")
-async def current(scan_id: str, service: ServiceDep) -> dict[str, Any]:
+async def current(scan_id: str, request: Request) -> Json:
     """The current Routing."""
+    service = context.service_of(request)
     scanned = await find_scan(service, scan_id)
-    return public(service, scanned, await service.journal.current(scanned))
+    return Json(public(service, scanned, await service.journal.current(scanned)))
 
 
-@router.post("/scans/{scan_id}/position")
-async def position(
-    scan_id: str, body: PositionBody, request: Request, service: ServiceDep
-) -> dict[str, Any]:
+@router.post("/scans/{scan_id}/position", openapi_extra=context.takes(PositionBody))
+async def position(scan_id: str, request: Request) -> Json:
     """Where the visitor is; a Routing."""
+    service = context.service_of(request)
+    body = await context.body_of(request, PositionBody)
     scanned = await find_scan(service, scan_id)
     if body.source is Source.IP:
         fix = fix_by_address(service, scanned, request)
@@ -96,21 +98,27 @@ async def position(
         fix = fix_by_phone(
             service, body.lon, body.lat, body.accuracy_m, body.datum, source=body.source
         )
-    return public(service, scanned, await service.journal.locate(scanned, fix))
+    return Json(public(service, scanned, await service.journal.locate(scanned, fix)))
 
 
-@router.post("/scans/{scan_id}/store")
-async def choose(scan_id: str, body: StoreBody, service: ServiceDep) -> dict[str, Any]:
+@router.post("/scans/{scan_id}/store", openapi_extra=context.takes(StoreBody))
+async def choose(scan_id: str, request: Request) -> Json:
     """The store that the visitor picked; a Routing."""
+    service = context.service_of(request)
+    body = await context.body_of(request, StoreBody)
     scanned = await find_scan(service, scan_id)
-    return public(service, scanned, await service.journal.choose(scanned, body.store))
+    return Json(public(service, scanned, await service.journal.choose(scanned, body.store)))
 
 
-@router.post("/scans/{scan_id}/events")
-async def tell(scan_id: str, body: EventBody, service: ServiceDep) -> dict[str, Any]:
+@router.post("/scans/{scan_id}/events", openapi_extra=context.takes(EventBody))
+async def tell(scan_id: str, request: Request) -> Json:
     """What the visitor did, or says of the code; the current Routing."""
+    service = context.service_of(request)
+    body = await context.body_of(request, EventBody)
     scanned = await find_scan(service, scan_id)
-    return public(service, scanned, await service.journal.tell(scanned, body.event, body.code_id))
+    return Json(
+        public(service, scanned, await service.journal.tell(scanned, body.event, body.code_id))
+    )
 
 
 @router.get("/entries/{entry}/stores")

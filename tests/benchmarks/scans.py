@@ -1,4 +1,4 @@
-"""Scans at full speed: positions that end in a durable hold, through HTTP, on PostgreSQL with fsync.
+"""Scans at full speed: positions that end in a durable hold, through HTTP, with fsync.
 
 The floor (a) is a bare FastAPI app that answers the same request with a constant; (b) is the same
 work with one transaction per scan. Load and servers share the machine's cores, so that a faster
@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self, TypeAlias
 
 import httpx
 import numpy as np
@@ -28,7 +29,7 @@ from geo.datum import Datum
 from service import accounts, catalog, db, embedded
 from service.importing import StoreRow
 from service.settings import Settings
-from tests.benchmarks import measuring, processes, worlds, wrk
+from tests.benchmarks import measuring, processes, steady, worlds, wrk
 from tests.benchmarks.options import Options
 from tests.benchmarks.processes import Server
 from tests.benchmarks.worlds import Degrees
@@ -38,22 +39,32 @@ _STORES = 25_000
 _ROUNDS = 4
 _ROUND_S = 2
 _CONNECTIONS = (32, 128)
+_STEADY_S = 8
 _ENTRY = "bench"
 _PLENTY = 1_000_000  # seats of a code, so that none fills up
 # Scans that are opened for a run: so many times what the run before has used.
 _SPARE = 1.3
+_FIRST_PER_S = 3_000.0
+# A WeChat on Android: who names no browser is taken for a program.
+_WECHAT = (
+    "Mozilla/5.0 (Linux; Android 13; V2218A Build/TP1A.220624.014; wv) AppleWebKit/537.36 "
+    "(KHTML, like Gecko) Version/4.0 Chrome/116.0.0.0 Mobile Safari/537.36 XWEB/1160117 "
+    "MMWEBSDK/20231202 MicroMessenger/8.0.47.2560(0x28002F36) WeChat/arm64 Weixin NetType/WIFI "
+    "Language/zh_CN ABI/arm64"
+)
 
-OURS, BARE, SINGLE = "nearcode", "(a) bare FastAPI", "(b) a transaction per scan"
-HOT, TWO = "hot poster: one store", "two workers"
+_BARE, _OURS, _SINGLE = "(a) bare FastAPI", "position: a durable hold", "(b) a transaction each"
+_HOT, _TWO, _PAGE = "all at one store", "two workers", "the page, for a new visitor"
+_TARGETS = ((_OURS, _BARE, 0.55), (_OURS, _SINGLE, 1.8), (_HOT, _OURS, 0.8), (_TWO, _OURS, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     name: str
-    connections: int
     server: Server
-    bodies: Path
-    holds: bool = True  # each answer is a seat taken
+    script: str
+    arguments: tuple[str | Path, ...]
+    takes_seats: bool = False  # each answer is a scan's first, and a seat taken
 
 
 @dataclass(slots=True)
@@ -66,8 +77,12 @@ class _Measured:
         return statistics.median(load.per_s for load in self.loads)
 
     def ratio_to(self, other: "_Measured") -> float:
+        """The median of the rounds' ratios."""
         pairs = zip(self.loads, other.loads, strict=True)
         return statistics.median(mine.per_s / theirs.per_s for mine, theirs in pairs)
+
+
+_Measurements: TypeAlias = dict[tuple[str, int], _Measured]  # by name and connections
 
 
 def run(options: Options) -> Iterator[str]:
@@ -78,9 +93,12 @@ def run(options: Options) -> Iterator[str]:
         folder = Path(name)
         with embedded.EmbeddedPostgres(folder / "data") as postgres:
             stores = options.stores(_STORES)
-            asyncio.run(_prepare(postgres.url, stores))
-            bench = _Bench(folder, postgres, stores, options)
-            with bench:
+            fsync = asyncio.run(_prepare(postgres.url, stores))
+            yield (
+                f"{len(stores):,} {options.stores_are}, a code each; PostgreSQL with fsync "
+                f"{fsync}; {options.scaled(_ROUNDS, least=1)} rounds of {_ROUND_S} s each"
+            )
+            with _Bench(folder, postgres, stores, options) as bench:
                 yield from bench.report()
 
 
@@ -90,42 +108,89 @@ class _Bench(contextlib.ExitStack):
     ) -> None:
         super().__init__()
         self._folder, self._postgres, self._options = folder, postgres, options
-        self._stores = stores
-        self._runs = itertools.count()
-        self._answered = self._cut_off = 0
-        self._needed: dict[tuple[str, int], float] = {}
-        self._opened_per_s: dict[str, float] = {}
+        rng = np.random.default_rng(options.seed)
+        self._spread = self._bodies("spread", _near(stores, 50_000, rng))
+        self._hot = self._bodies("hot", stores[:1])
         self._ids = folder / "ids.txt"
         # For who does not look at them.
-        self._ids.write_text("".join(f"{uuid.uuid4()}\n" for _ in range(1000)), "ascii")
+        self._no_ids = folder / "no_ids.txt"
+        self._no_ids.write_text("".join(f"{uuid.uuid4()}\n" for _ in range(1000)), "ascii")
+        self._openings = itertools.count()
+        # Of what takes seats: answers, and requests that were under way when a run ended.
+        self._answered = self._cut_off = 0
+        self._needed_per_s: dict[tuple[str, int], float] = {}
+        self._opened_per_s: dict[str, float] = {}
 
-    def __enter__(self) -> "_Bench":
+    def __enter__(self) -> Self:
         super().__enter__()
-        rng = np.random.default_rng(self._options.seed)
-        self._spread = self._bodies("spread", _near(self._stores, 50_000, rng))
         self._ours = self._nearcode("ours")
-        self._single = self._nearcode("single", NEARCODE_JOURNAL_BATCH="1")
-        self._bare = self._bare_app()
+        single = self._nearcode("single", NEARCODE_JOURNAL_BATCH="1")
+        two = self._nearcode("two", workers=2)
+        spread = (self._ids, self._spread, "once")
+        bare = (self._no_ids, self._spread, "again")
+        self._jobs = (
+            _Job(_BARE, self._bare_app(), wrk.LOCATE, bare),
+            _Job(_OURS, self._ours, wrk.LOCATE, spread, takes_seats=True),
+            _Job(_SINGLE, single, wrk.LOCATE, spread, takes_seats=True),
+            _Job(_HOT, self._ours, wrk.LOCATE, (self._ids, self._hot, "once"), takes_seats=True),
+            _Job(_TWO, two, wrk.LOCATE, spread, takes_seats=True),
+            _Job(_PAGE, self._ours, wrk.PAGE, (f"/q/{_ENTRY}", _WECHAT)),
+        )
         return self
 
     def report(self) -> Iterator[str]:
-        jobs = [
-            job
-            for connections in _CONNECTIONS
-            for job in (
-                _Job(BARE, connections, self._bare, self._spread, holds=False),
-                _Job(OURS, connections, self._ours, self._spread),
-                _Job(SINGLE, connections, self._single, self._spread),
-            )
-        ]
-        measured = {(job.name, job.connections): _Measured() for job in jobs}
-        for turn in range(self._options.scaled(_ROUNDS, least=1) + 1):
-            for job in jobs:
-                load, cpu_s = self._measure(job, _ROUND_S if turn else 1)
-                if turn:
-                    measured[job.name, job.connections].loads.append(load)
-                    measured[job.name, job.connections].cpu_s.append(cpu_s)
+        measured = self._measure_all()
         yield _table(measured)
+        yield _targets(measured)
+        yield self._steady(max(measured[_OURS, each].per_s for each in _CONNECTIONS) / 2)
+        yield asyncio.run(self._audit())
+
+    def _measure_all(self) -> _Measurements:
+        measured: _Measurements = {
+            (job.name, connections): _Measured()
+            for connections in _CONNECTIONS
+            for job in self._jobs
+        }
+        for turn in range(self._options.scaled(_ROUNDS, least=1) + 1):
+            for connections in _CONNECTIONS:
+                for job in self._jobs:
+                    load, cpu_s = self._measure(job, connections, _ROUND_S if turn else 1)
+                    if turn:  # the first round warms up
+                        measured[job.name, connections].loads.append(load)
+                        measured[job.name, connections].cpu_s.append(cpu_s)
+        return measured
+
+    def _steady(self, per_s: float) -> str:
+        """Positions at half of the rate that was reached, sent whether the others are answered or
+        not."""
+        count = int(per_s * max(2, _STEADY_S * min(1, self._options.scale)))
+        self._open(self._ours, 32, count)
+        ids = self._ids.read_text("ascii").splitlines()[:count]
+        self._ids.write_text("".join(f"{scan_id}\n" for scan_id in ids), "ascii")
+        waits_s = steady.run(self._ours.base_url, self._ids, self._spread, per_s)
+        self._answered += len(waits_s)
+        p50, p99, p999 = np.quantile(waits_s, (0.5, 0.99, 0.999))
+        return (
+            f"Open loop, {per_s:,.0f} positions a second, half of the most: {len(waits_s):,} "
+            f"answered, p50 {measuring.duration(p50)}, p99 {measuring.duration(p99)}, "
+            f"p99.9 {measuring.duration(p999)}"
+        )
+
+    async def _audit(self) -> str:
+        """Whether PostgreSQL holds what was answered."""
+        await asyncio.sleep(1)  # what was cut off is written by now
+        connection = await db.connect(self._postgres.url)
+        try:
+            holds, wrong = await connection.fetchrow(_AUDIT)
+        finally:
+            await connection.close()
+        more = holds - self._answered
+        return (
+            f"{self._answered:,} positions were answered, {holds:,} holds are kept: {more} more, "
+            f"of {self._cut_off:,} that a run's end may have cut off: "
+            f"{measuring.verdict(more, at_least=0, at_most=self._cut_off)}. Codes whose counters "
+            f"are not their rows: {wrong}: {measuring.verdict(wrong, at_most=0)}"
+        )
 
     # Servers
 
@@ -176,44 +241,51 @@ class _Bench(contextlib.ExitStack):
 
     # Runs
 
-    def _measure(self, job: _Job, seconds: int) -> tuple[Load, tuple[float, float]]:
-        if job.holds:
-            self._open(job, seconds)
+    def _measure(
+        self, job: _Job, connections: int, seconds: int
+    ) -> tuple[Load, tuple[float, float]]:
+        if job.takes_seats:
+            per_s = self._needed_per_s.get((job.name, connections), _FIRST_PER_S)
+            self._open(job.server, connections, int(per_s * seconds * _SPARE) + connections)
         postgres = self._postmaster_pid()
         before = job.server.cpu_s(), processes.cpu_s(postgres)
         load = wrk.run(
             self._folder,
-            wrk.LOCATE,
+            job.script,
             job.server.base_url,
-            [self._ids, job.bodies, "once" if job.holds else "again"],
-            connections=job.connections,
+            job.arguments,
+            connections=connections,
             seconds=seconds,
         )
         after = job.server.cpu_s(), processes.cpu_s(postgres)
+        if job.takes_seats:
+            self._answered += load.answered - load.refused
+            self._cut_off += connections
+            self._needed_per_s[job.name, connections] = load.per_s
+            if 0 < load.refused <= connections:
+                # Faster than before, so that the scans did not last.
+                self._needed_per_s[job.name, connections] *= 2
+                return self._measure(job, connections, seconds)
         _check(load, job.name)
-        if job.holds:
-            self._answered += load.answered
-            self._cut_off += job.connections
-            self._needed[job.name, job.connections] = load.per_s
         return load, (after[0] - before[0], after[1] - before[1])
 
-    def _open(self, job: _Job, seconds: int) -> None:
-        """A scan for each request of the run that follows, of a visitor of its own."""
-        needed = self._needed.get((job.name, job.connections), math.inf) * seconds * _SPARE
-        opened_per_s = self._opened_per_s.get(job.server.base_url)
-        opening_s = seconds + 1
-        if opened_per_s is not None and needed < math.inf:
-            opening_s = math.ceil(needed / opened_per_s)
-        load = wrk.run(
-            self._folder,
-            wrk.OPEN,
-            job.server.base_url,
-            [f"{next(self._runs)}-", _ENTRY, self._ids],
-            connections=job.connections,
-            seconds=opening_s,
-        )
-        _check(load, f"{job.name}: scans opened")
-        self._opened_per_s[job.server.base_url] = load.per_s
+    def _open(self, server: Server, connections: int, count: int) -> None:
+        """At least so many scans, each of a visitor of its own, into the file of ids."""
+        opened = ""
+        while (missing := count - opened.count("\n")) > 0:
+            load = wrk.run(
+                self._folder,
+                wrk.OPEN,
+                server.base_url,
+                (f"{next(self._openings)}-", _ENTRY, self._ids),
+                connections=connections,
+                seconds=math.ceil(missing / self._opened_per_s.get(server.base_url, missing)),
+            )
+            _check(load, "scans opened")
+            self._opened_per_s[server.base_url] = load.per_s
+            # The newest first; the oldest, if there are too many, are left.
+            opened = self._ids.read_text("ascii") + opened
+        self._ids.write_text(opened, "ascii")
 
     def _postmaster_pid(self) -> int:
         file = self._postgres.data_dir / "postgresql" / "postmaster.pid"
@@ -223,8 +295,7 @@ class _Bench(contextlib.ExitStack):
         """A file of positions, a JSON body a line."""
         file = self._folder / f"{name}.jsonl"
         lines = (
-            f'{{"lon":{lon:.6f},"lat":{lat:.6f},"accuracy_m":10}}\n'
-            for lon, lat in places.tolist()
+            f'{{"lon":{lon:.6f},"lat":{lat:.6f},"accuracy_m":10}}\n' for lon, lat in places.tolist()
         )
         file.write_text("".join(lines), encoding="utf-8")
         return file
@@ -235,8 +306,18 @@ def _check(load: Load, what: str) -> None:
         raise RuntimeError(f"{what}: {load}")
 
 
-async def _prepare(url: str, stores: Degrees) -> None:
-    """A chain with one code a store."""
+# Holds, and codes that do not count as many as there are.
+_AUDIT = """
+SELECT (SELECT count(*) FROM holds),
+       (SELECT count(*) FROM codes c
+        LEFT JOIN (SELECT code_id, count(*) AS held FROM holds WHERE state = 'held'
+                   GROUP BY code_id) h USING (code_id)
+        WHERE c.held <> coalesce(h.held, 0) OR c.members <> 0)
+"""
+
+
+async def _prepare(url: str, stores: Degrees) -> str:
+    """A chain with one code a store; whether PostgreSQL writes with fsync."""
     await db.migrate(url)
     connection = await db.connect(url)
     try:
@@ -255,6 +336,7 @@ async def _prepare(url: str, stores: Degrees) -> None:
             connection, chain_id, _ENTRY, values, datetime.now(UTC), Settings()
         )
         await connection.execute("VACUUM ANALYZE", timeout=None)
+        return str(await connection.fetchval("SHOW fsync"))
     finally:
         await connection.close()
 
@@ -287,31 +369,49 @@ def _near(stores: Degrees, count: int, rng: np.random.Generator) -> Degrees:
 
 def _environment(**settings: str) -> dict[str, str]:
     """Ours, but for settings of the service's: those are the defaults and what is said here."""
-    plain = {
-        name: value for name, value in os.environ.items() if not name.startswith("NEARCODE_")
-    }
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("NEARCODE_")}
     return plain | settings
 
 
-def _table(measured: dict[tuple[str, int], _Measured]) -> str:
+def _table(measured: _Measurements) -> str:
+    """Processor time is microseconds an answer, of all threads and processes."""
     rows = []
     for (name, connections), each in measured.items():
         answered = sum(load.answered for load in each.loads)
-        cpu_us = [
-            sum(used) / answered * 1e6
-            for used in (*zip(*each.cpu_s, strict=True), [load.own_cpu_s for load in each.loads])
-        ]
+        server_s, postgres_s = zip(*each.cpu_s, strict=True)
+        wrk_s = [load.own_cpu_s for load in each.loads]
         rows.append(
             (
                 name,
                 str(connections),
                 f"{each.per_s:,.0f}",
-                f"{each.ratio_to(measured[BARE, connections]):.2f}",
-                f"{each.ratio_to(measured[SINGLE, connections]):.2f}",
-                *(f"{used:.0f}" for used in cpu_us),
+                f"{each.ratio_to(measured[_BARE, connections]):.2f}",
+                *(
+                    measuring.duration(statistics.median(waits))
+                    for waits in (
+                        [load.p50_s for load in each.loads],
+                        [load.p99_s for load in each.loads],
+                    )
+                ),
+                *(f"{sum(used) / answered * 1e6:.0f}" for used in (server_s, postgres_s, wrk_s)),
             )
         )
-    return measuring.table(
-        ("", "connections", "a second", "x (a)", "x (b)", "server us", "PostgreSQL us", "wrk us"),
-        rows,
-    )
+    headings = ("", "connections", "a second", "x (a)", "p50", "p99")
+    return measuring.table((*headings, "server us", "PostgreSQL us", "wrk us"), rows)
+
+
+def _targets(measured: _Measurements) -> str:
+    rows = []
+    for name, other, at_least in _TARGETS:
+        for connections in _CONNECTIONS:
+            ratio = measured[name, connections].ratio_to(measured[other, connections])
+            rows.append(
+                (
+                    f"{name} / {other}",
+                    str(connections),
+                    f"{ratio:.2f}",
+                    f"{at_least:g}",
+                    measuring.verdict(ratio, at_least=at_least),
+                )
+            )
+    return measuring.table(("target", "connections", "ratio", "at least", ""), rows)

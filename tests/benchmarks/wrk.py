@@ -1,4 +1,4 @@
-"""Load by wrk (https://github.com/wg/wrk): as many requests as are answered, on so many connections.
+"""Load by wrk (https://github.com/wg/wrk): on each connection, the next when one is answered.
 
 What is sent is said in Lua, in a script of its own for each kind of request.
 """
@@ -59,7 +59,8 @@ function init(args)
     bodies[#bodies + 1] = "Content-Length: " .. #line .. "\\r\\n\\r\\n" .. line
   end
   again = args[3] == "again"
-  middle = "/position HTTP/1.1\\r\\nHost: " .. wrk.host .. "\\r\\nContent-Type: application/json\\r\\n"
+  middle = "/position HTTP/1.1\\r\\nHost: " .. wrk.host
+    .. "\\r\\nContent-Type: application/json\\r\\n"
 end
 function request()
   if count >= #ids and not again then

@@ -39,7 +39,7 @@ _FAULTS = {
         JOIN scans s ON s.chain_id = r.chain_id AND s.scan_id = r.scan_id
         LEFT JOIN holds h ON h.chain_id = r.chain_id AND h.hold_id = r.hold_id
             AND h.code_id = r.code_id AND h.visitor_id = s.visitor_id
-        WHERE r.chain_id = $1 AND r.outcome = 'code' AND h.hold_id IS NULL""",
+        WHERE r.chain_id = $1 AND r.hold_id IS NOT NULL AND h.hold_id IS NULL""",
     "a decision of a scan that is not there": """
         SELECT r.routing_id FROM routings r LEFT JOIN scans s USING (chain_id, scan_id)
         WHERE r.chain_id = $1 AND s.scan_id IS NULL""",

@@ -538,7 +538,7 @@ def test_whatever_happens_in_whatever_order_no_seat_is_oversold_or_lost(ground: 
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         lambda: Seats(ground),
         settings=hypothesis.settings(
-            max_examples=EXAMPLES or 12,
+            max_examples=EXAMPLES or 8,
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
