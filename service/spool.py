@@ -174,7 +174,6 @@ class Spool:
             try:
                 await asyncio.to_thread(self._append, lines, len(kept))
             except OSError as error:
-                log.exception("the spool cannot be written")
                 failed = errors.Unavailable(f"The spool cannot be written: {error.strerror}")
         self._waiting_bytes -= len(lines)
         for _, done in kept:
@@ -184,6 +183,8 @@ class Spool:
                 done.set_result(None)
             else:
                 done.set_exception(failed)
+        if failed is not None:
+            log.error("the spool cannot be written", error=failed.detail)
 
     def _append(self, lines: bytes, entries: int) -> None:
         if self._current is None:

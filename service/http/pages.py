@@ -19,7 +19,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from geo.point import InvalidPoint, Point
 from service import browsers, errors
 from service.domain import Event, Outcome, Reason, Routing, Scan
-from service.http import images, visitor
+from service.http import context, images, visitor
 from service.http.context import ServiceDep
 from service.journal import Look
 from service.runtime import Service
@@ -33,13 +33,9 @@ _LISTED = 30
 
 
 @router.get("/q/{entry}")
-async def scan(
-    entry: str,
-    request: Request,
-    service: ServiceDep,
-    p: Annotated[str | None, Query()] = None,
-) -> Response:
-    """A poster was scanned."""
+async def scan(entry: str, request: Request) -> Response:
+    """A poster was scanned; `?p=` names the placement."""
+    service, p = context.service_of(request), request.query_params.get("p")
     found = service.directory.entries.get(entry)
     if found is None:
         page = _page(request, service, entry, view="missing")
@@ -281,3 +277,6 @@ def _html(text: str, *, nonce: str = "none", status: int = 200) -> HTMLResponse:
         "X-Content-Type-Options": "nosniff",
     }
     return HTMLResponse(text, status, headers)
+
+
+BUSY = (scan,)

@@ -1,6 +1,6 @@
 """Errors as `application/problem+json` (RFC 9457)."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -44,12 +44,16 @@ def _sendable(text: str) -> str:
 
 def install(app: FastAPI) -> None:
     """Let every error of the app leave as a problem."""
-    app.add_exception_handler(errors.NearcodeError, _known)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(asyncpg.DataError, _unstorable)
-    app.add_exception_handler(asyncpg.DeadlockDetectedError, _crossed)
-    app.add_exception_handler(Exception, _unknown)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """The problem that an error is."""
+    for kind, handler in _HANDLERS.items():
+        if isinstance(error, kind):
+            return await handler(request, error)
+    return await _unknown(request, error)
 
 
 async def _known(_: Request, error: Exception) -> Response:
@@ -104,3 +108,13 @@ async def _crossed(request: Request, _: Exception) -> Response:
 async def _unknown(_: Request, error: Exception) -> Response:
     # Logged with its trace by the server; what it says is not for strangers.
     return problem(500, errors.NearcodeError.title)
+
+
+_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    errors.NearcodeError: _known,
+    RequestValidationError: _invalid,
+    HTTPException: _http,
+    asyncpg.DataError: _unstorable,
+    asyncpg.DeadlockDetectedError: _crossed,
+    Exception: _unknown,
+}

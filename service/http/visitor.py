@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from geo import datum as datums
@@ -24,6 +24,19 @@ router = APIRouter(prefix="/api/v1", default_response_class=Json, tags=["visitor
 COOKIE = "nc_visitor"
 _COOKIE_S = 400 * 86400  # the longest that browsers keep one
 _APP_VISITORS = uuid.UUID("8a3c3a5e-3f0c-4d6b-9d0d-6e6561726364")  # name space of X-Visitor ids
+
+
+_LONGEST_VISITOR = 256
+_X_VISITOR = {
+    "parameters": [
+        {
+            "name": "x-visitor",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "maxLength": _LONGEST_VISITOR},
+        }
+    ]
+}
 
 
 class ScanBody(BaseModel):
@@ -54,15 +67,17 @@ class EventBody(BaseModel):
     code_id: uuid.UUID | None = None
 
 
-@router.post("/scans", status_code=201, openapi_extra=context.takes(ScanBody))
+@router.post("/scans", status_code=201, openapi_extra=context.takes(ScanBody) | _X_VISITOR)
 async def open_scan(
     request: Request,
-    x_visitor: Annotated[str | None, Header(max_length=256)] = None,
 ) -> Json:
     """Record a scan. `X-Visitor` is the app's own id of the device."""
     service = context.service_of(request)
     body = await context.body_of(request, ScanBody)
     entry = find_entry(service, body.entry)
+    x_visitor = request.headers.get("x-visitor", "")
+    if len(x_visitor) > _LONGEST_VISITOR:
+        raise errors.BadInput.of("x-visitor", f"has more than {_LONGEST_VISITOR} characters")
     if x_visitor:
         visitor_id = uuid.uuid5(_APP_VISITORS, f"{entry.chain_id}/{x_visitor}")
     else:
@@ -119,6 +134,9 @@ async def tell(scan_id: str, request: Request) -> Json:
     return Json(
         public(service, scanned, await service.journal.tell(scanned, body.event, body.code_id))
     )
+
+
+BUSY = (position, tell, open_scan, choose)
 
 
 @router.get("/entries/{entry}/stores")
