@@ -4,11 +4,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import metrics, runtime
+from service import logs, metrics, runtime
 from service.http import (
     codes,
     console,
@@ -26,7 +25,8 @@ from service.http import metrics as http_metrics
 from service.http.lane import Lane
 from service.settings import Settings
 
-log = structlog.get_logger("nearcode.http")
+# Asked every few seconds, by machines.
+_QUIET = ("/healthz", "/readyz", "/metrics")
 
 
 def create_app(settings: Settings, database_url: str) -> FastAPI:
@@ -97,10 +97,14 @@ class AccessLog:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._lines = logs.AccessLines()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._lines.flush()  # the service has ended
             return
         started, status = time.perf_counter(), 500
 
@@ -116,11 +120,6 @@ class AccessLog:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", None)
             metrics.requested(route, scope["method"], status, seconds)
-            quiet = scope["path"] in ("/healthz", "/readyz", "/metrics")
-            (log.debug if quiet else log.info)(
-                "request",
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                ms=round(seconds * 1000, 1),
-            )
+            if scope["path"] not in _QUIET:
+                ms = round(seconds * 1000, 1)
+                self._lines.add(scope["method"], scope["path"], status, ms)

@@ -11,20 +11,21 @@ with it are written again without it.
 """
 
 import asyncio
+import contextlib
 import functools
 import random
 import time
 import uuid
-from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 import asyncpg
 import structlog
 
-from service import catalog, db, errors, metrics, outage
+from service import catalog, db, errors, metrics, outage, seating, writing
 from service.allowance import Allowance
 from service.directory import Directory
 from service.domain import (
@@ -35,17 +36,16 @@ from service.domain import (
     HoldState,
     Routing,
     Scan,
-    Source,
-    uuid7,
     uuid7_since,
 )
 from service.gathering import Gathering
 from service.outage import Outage
 from service.settings import Settings
 from service.spool import Spool, Spooled
-from service.steps import hold, join, locate, route, scan, show
+from service.steps import hold, locate, route, scan, show
 from service.steps.scan import Opening
 from service.visits import Visit, Visitor, Visits
+from service.writing import Key
 
 _sql = db.load("journal")
 _visitors = db.load("scan")
@@ -53,21 +53,13 @@ _shown = db.load("show")
 
 log = structlog.get_logger("nearcode.journal")
 
-Key: TypeAlias = tuple[uuid.UUID, uuid.UUID, str]
-"""A visitor at an entry: chain, visitor, entry."""
-
 _Locked: TypeAlias = dict[Key, tuple[Visitor, datetime]]
-
-CodeKey: TypeAlias = tuple[uuid.UUID, uuid.UUID]
-"""A code: chain, code."""
 
 # Two at a time: while PostgreSQL writes the one, the next is decided.
 _LANES = 2
 _ATTEMPTS = 20
 # Scans whose decisions a worker remembers, so as not to read them again; some 1 KB each.
 _REMEMBERED = 50_000
-# A visitor is not shown a code again that they said does not work.
-_REPORTED_FOR = timedelta(days=1)
 # While the database is away, and how many visits of that time are written in one transaction.
 _LOOK_EVERY_S = 0.25
 _SPOOLED_AT_ONCE = 200
@@ -91,11 +83,13 @@ class _Turn:
     decide: Callable[[Visit], None]
     done: asyncio.Future[Routing]
     opening: Opening | None = None  # of a scan that is new
+    refused: set[uuid.UUID] = field(default_factory=set)  # the codes that had no seat for it
     attempts: int = 0
+    replays: bool = False  # it has been answered already, and comes from a spool
 
     @property
     def key(self) -> Key:
-        return self.scan.chain_id, self.scan.visitor_id, self.scan.entry
+        return writing.key_of(self.scan)
 
     def fail(self, error: BaseException) -> None:
         if not self.done.done():
@@ -117,16 +111,6 @@ class _Remembered:
     scan: Scan
     revision: int | None = None
     routings: list[Routing] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Seats:
-    """What changes in one code's counters."""
-
-    asking: list[tuple[_Turn, Visit]] = field(default_factory=list)
-    joined: int = 0
-    released: int = 0
-    late: list[Visit] = field(default_factory=list)
 
 
 class Journal:
@@ -211,7 +195,7 @@ class Journal:
         """The scan's routing as it stands."""
         if self._away.is_set():
             return self._last_known(scanned)
-        async with db.acquire(self._pool) as connection:
+        async with self._reading() as connection:
             return await _current(connection, scanned)
 
     async def look(self, scanned: Scan) -> Look:
@@ -222,7 +206,7 @@ class Journal:
                 standing=self._outage.standing(scanned),
                 joined=self._outage.has_joined(scanned.scan_id),
             )
-        async with db.acquire(self._pool) as connection:
+        async with self._reading() as connection:
             routing = await _current(connection, scanned)
             visitor = await _visitors.get_visitor(
                 connection,
@@ -233,7 +217,7 @@ class Journal:
             state = await hold.state(connection, scanned.chain_id, routing.hold_id)
         return Look(
             routing=routing,
-            standing=locate.standing(_standing(visitor)) if visitor else None,
+            standing=locate.standing(writing.standing_of(visitor)) if visitor else None,
             joined=state is HoldState.JOINED,
         )
 
@@ -352,19 +336,22 @@ class Journal:
     async def _write(self, turns: list[_Turn], mark: "_Mark | None" = None) -> list[_Turn]:
         """One transaction; the turns whose seat was refused, of which nothing is written. `mark`:
         they come from a spool, and this is how far it is written then."""
-        refused: list[_Turn] = []
         async with db.acquire(self._pool) as connection, connection.transaction():
             visits = await self._decided(connection, turns)
-            counters, refused = await _seated(connection, visits, self._settings.hold_s)
-            for turn in refused:
-                del visits[turn]
-            await self._record(connection, visits)
+            counters, turned_away = await seating.seat(connection, visits, self._settings.hold_s)
+            refused = [visits.pop(visit) for visit in turned_away]
+            for turn, visit in zip(refused, turned_away, strict=True):
+                assert visit.ask is not None
+                turn.refused.add(visit.ask.code.code_id)
+            await writing.write(connection, self._directory, visits)
             if mark is not None:
                 await _sql.mark_spool(connection, spool_id=mark.spool_id, records=mark.records)
         # It is durable.
         self._learn(counters)
-        await self._heed(visits.values())
-        for turn, visit in visits.items():
+        if any(visit.ask and visit.ask.code.skipped(visit.now) is None for visit in turned_away):
+            await self._catch_up()
+        await self._heed(visits)
+        for visit, turn in visits.items():
             self._remember_visit(visit)
             if turn.opening is not None:
                 metrics.scanned(bot=visit.scan.bot is not None)
@@ -372,15 +359,23 @@ class Journal:
                 self._allowance.granted(visit.scan)
             if visit.routing is not None:
                 metrics.routed(visit.routing.outcome, visit.routing.reason)
-            if not turn.done.done():
+            if not turn.replays and not turn.done.done():
                 turn.done.set_result(visit.answer)
         metrics.seats(
-            granted=sum(visit.taken is not None for visit in visits.values()),
+            granted=sum(visit.taken is not None for visit in visits),
             rejected=len(refused),
-            joined=sum(visit.joined for visit in visits.values()),
-            released=sum(visit.freed for visit in visits.values()),
+            joined=sum(visit.joined for visit in visits),
+            released=sum(visit.freed for visit in visits),
         )
         return refused
+
+    async def _catch_up(self) -> None:
+        """A code was refused that seems to have room: it has been changed, and nobody has told."""
+        try:
+            async with db.acquire(self._pool) as connection:
+                await self._directory.refresh(connection)
+        except (errors.Unavailable, asyncpg.PostgresError) as error:
+            log.warning("the catalog is not read anew", error=str(error))
 
     async def _heed(self, visits: Iterable[Visit]) -> None:
         """Let codes that visitors say do not work be paused, if there are enough of them."""
@@ -403,6 +398,16 @@ class Journal:
         """Something could not be written: see whether the database is away."""
         if self._checking is None or self._checking.done():
             self._checking = asyncio.ensure_future(self._see_if_away())
+
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncIterator[db.Connection]:
+        """A connection for a reader, whose failure tells of an outage as well as a writer's."""
+        try:
+            async with db.acquire(self._pool) as connection:
+                yield connection
+        except errors.Unavailable:
+            self._check()
+            raise
 
     async def _see_if_away(self) -> None:
         if self._away.is_set() or await self._answers():
@@ -523,9 +528,8 @@ class Journal:
             if record.scan.entry not in self._directory.entries:
                 break
             done: asyncio.Future[Routing] = asyncio.get_running_loop().create_future()
-            done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             decide = functools.partial(record.decide, directory=self._directory)
-            turn = _Turn(record.scan, decide, done, record.opening)
+            turn = _Turn(record.scan, decide, done, record.opening, replays=True)
             if turn.key in turns:
                 break
             turns[turn.key] = turn
@@ -533,23 +537,31 @@ class Journal:
 
     # Deciding
 
-    async def _decided(self, connection: db.Connection, turns: list[_Turn]) -> dict[_Turn, Visit]:
+    async def _decided(self, connection: db.Connection, turns: list[_Turn]) -> dict[Visit, _Turn]:
         """The visits, decided with their visitors locked. Who can't be decided is told so."""
-        locked = await _locked(connection, turns)
+        new = [turn.key for turn in turns if turn.opening is not None]
+        known = [turn.key for turn in turns if turn.opening is None]
+        locked = await writing.lock(connection, new, known)
         await self._read_routings(connection, turns, locked)
         budget = await self._allowance.budget(connection, (turn.scan for turn in turns))
-        visits: dict[_Turn, Visit] = {}
+        visits: dict[Visit, _Turn] = {}
         for turn in turns:
             visitor, now = locked[turn.key]
-            known = self._remembered.get(turn.scan.scan_id)
+            remembered = self._remembered.get(turn.scan.scan_id)
             visit = Visit(
                 scan=turn.scan,
                 entry=self._directory.entries[turn.scan.entry],
                 visitor=visitor,
-                routings=known.routings if known else [],
+                routings=remembered.routings if remembered else [],
                 now=now,
+                opening=turn.opening,
+                refused=frozenset(turn.refused),
                 budget=budget,
             )
+            if turn.replays:
+                turn.decide(visit)  # all or nothing
+                visits[visit] = turn
+                continue
             try:
                 turn.decide(visit)
                 if visit.ask is None:
@@ -557,7 +569,7 @@ class Journal:
             except Exception as error:
                 turn.fail(error)
                 continue
-            visits[turn] = visit
+            visits[visit] = turn
         return visits
 
     async def _read_routings(
@@ -569,105 +581,23 @@ class Journal:
             revision = locked[turn.key][0].revision
             known = self._remembered.get(turn.scan.scan_id)
             if known is None or known.revision != revision:
-                known = _Remembered(turn.scan, revision)
-                self._remember(known)
-                if turn.opening is None:
-                    stale[turn.scan.scan_id] = known
-        if not stale:
-            return
-        rows = await db.rows(
-            _sql.read_routings(
-                connection,
-                chain_ids=[known.scan.chain_id for known in stale.values()],
-                scan_ids=list(stale),
-                since_ids=[uuid7_since(scan_id) for scan_id in stale],
-            )
-        )
-        for row in rows:
-            stale[row["scan_id"]].routings.append(show.routing(row))
+                stale[turn.scan.scan_id] = _Remembered(turn.scan, revision)
+        written = {turn.scan for turn in turns if turn.opening is None}
+        asked = [known.scan for known in stale.values() if known.scan in written]
+        if asked:
+            for scan_id, found in (await writing.routings(connection, asked)).items():
+                stale[scan_id].routings = found or self._not_written(scan_id)
+        for known in stale.values():
+            self._remember(known)
 
-    # Writing
-
-    async def _record(self, connection: db.Connection, visits: dict[_Turn, Visit]) -> None:
-        if openings := [turn.opening.row() for turn in visits if turn.opening is not None]:
-            await _sql.write_scans(connection, **_columns(_SCAN, openings))
-        fixes, holds, routings, visitors = [], [], [], []
-        complaints, reports = [], []
-        for visit in visits.values():
-            scanned, visitor = visit.scan, visit.visitor
-            standing, seat, held_at = visitor.standing, visitor.seat, visitor.held_at
-            changed = visit.forgets
-            if visit.fix is not None:
-                fixes.append(locate.row(scanned, visit.fix, visit.now))
-                if stands := locate.stands(visit.fix, visit.now):
-                    standing, changed = stands, True
-            if visit.forgets:
-                seat = held_at = None
-            if visit.taken is not None and visit.ask is not None:
-                seat, held_at, changed = visit.taken, visit.now, True
-                holds.append(hold.row(scanned, visit.ask.code, seat.hold_id, seat.held_until))
-            if visit.walked_in is not None:
-                seat, held_at, changed = visit.walked_in, visit.now, True
-            if visit.routing is not None and visit.routing != visit.before:
-                routings.append(show.row(scanned, visit.routing, visit.now))
-                changed = changed or bool(visit.routings)
-            else:
-                visit.routing = None
-            if visit.complaint is not None:
-                about = visit.about
-                code_id, store = (about.code_id, about.store) if about else (None, None)
-                complaints.append(
-                    scan.complaint(scanned, visit.complaint, code_id, store, visit.now)
-                )
-                if code_id is not None:
-                    reports.append((scanned.chain_id, scanned.visitor_id, scanned.entry, code_id))
-            if changed:
-                visit.changed = True
-                visitors.append(_visitor_row(scanned, seat, held_at, standing))
-        if fixes or holds or routings or visitors:
-            await _sql.write_visits(
-                connection,
-                **_columns(_FIX, fixes),
-                **_columns(_HOLD, holds),
-                **_columns(_ROUTING, routings),
-                **_columns(_VISITOR, visitors),
-            )
-        if complaints:
-            await _sql.write_complaints(connection, **_columns(_COMPLAINT, complaints))
-        if reports:
-            await _sql.remember_complaints(connection, **_columns(_REPORT, reports))
-        await self._record_joins(connection, visits.values())
-
-    async def _record_joins(self, connection: db.Connection, visits: Iterable[Visit]) -> None:
-        evidence, joins, stronger, walked_in = [], [], [], []
-        for visit in visits:
-            if (joining := visit.joining) is None:
-                continue
-            shown, code, kind = joining.shown, joining.code, joining.evidence
-            hold_id = visit.walked_in.hold_id if visit.walked_in else joining.hold_id
-            if visit.walked_in is not None:
-                walked_in.append(hold.joined_row(visit.scan, code, visit.walked_in.hold_id))
-            evidence.append(
-                join.evidence_row(visit.scan, hold_id, code, kind, visit.now, counts=joining.counts)
-            )
-            if visit.joined:
-                chain = self._directory.chains[visit.scan.chain_id]
-                store = chain.stores.get(code.store) if code.store else None
-                placement = visit.entry.placements.get(visit.scan.placement or "")
-                channel = placement.channel if placement else None
-                joins.append(
-                    join.row(visit.scan, shown, hold_id, code, store, kind, channel, visit.now)
-                )
-            elif joining.counts and hold_id is not None:
-                stronger.append((visit.scan.chain_id, hold_id, kind.value))
-        if evidence:
-            await _sql.write_evidence(connection, **_columns(_EVIDENCE, evidence))
-        if walked_in:
-            await _sql.write_joined(connection, **_columns(_WALKED_IN, walked_in))
-        if joins:
-            await _sql.write_joins(connection, **_columns(_JOIN, joins))
-        if stronger:
-            await _sql.strengthen_joins(connection, **_columns(_STRONGER, stronger))
+    def _not_written(self, scan_id: uuid.UUID) -> list[Routing]:
+        """The decisions of a scan that the database does not know yet: of an outage that is just
+        over."""
+        known = self._remembered.get(scan_id)
+        if known is not None and known.routings:
+            return known.routings
+        record = self._outage.find(scan_id) if self._outage is not None else None
+        return [record.routing] if record is not None and record.routing is not None else []
 
     # What is known
 
@@ -727,251 +657,3 @@ async def _current(connection: db.Connection, scanned: Scan) -> Routing:
     if row is None:
         raise errors.NotFound("This scan has no routing")
     return show.routing(row)
-
-
-async def _locked(connection: db.Connection, turns: list[_Turn]) -> _Locked:
-    """The visitors, locked until the commit, and the database's time."""
-    meet = [turn.key for turn in turns if turn.opening is not None]
-    known = [turn.key for turn in turns if turn.opening is None]
-    rows: list[asyncpg.Record] = []
-    if known:
-        rows = await db.rows(_sql.lock_visitors(connection, **_columns(_KEY, known)))
-        if len(rows) < len(known):
-            # Who scanned while the database was away may come on before that scan is written.
-            meet += set(known) - {_visitor_key(row) for row in rows}
-    if meet:
-        rows += await db.rows(_sql.meet_visitors(connection, **_columns(_KEY, meet)))
-    return {_visitor_key(row): (_visitor(row), row["now"]) for row in rows}
-
-
-async def _seated(
-    connection: db.Connection, visits: dict[_Turn, Visit], hold_s: float
-) -> tuple[list[Counters], list[_Turn]]:
-    """Grant, join and free the seats that these visits are about.
-
-    Their codes' counters, and the turns to which a seat was refused: of those nothing is done.
-    """
-    codes: dict[CodeKey, _Seats] = defaultdict(_Seats)
-    joining: dict[uuid.UUID, Visit] = {}
-    leaving: list[tuple[_Turn, Visit]] = []
-    for turn, visit in visits.items():
-        chain_id = visit.scan.chain_id
-        if visit.ask is not None:
-            codes[chain_id, visit.ask.code.code_id].asking.append((turn, visit))
-        if visit.gives_up is not None:
-            codes[chain_id, visit.gives_up.code_id]
-            leaving.append((turn, visit))
-        found = visit.joining
-        if found is not None and found.counts:
-            seats = codes[chain_id, found.code.code_id]
-            if found.hold_id is None:
-                seats.late.append(visit)
-            else:
-                joining[found.hold_id] = visit
-    if not codes:
-        return [], []
-    if joining or leaving:
-        # Their holds are looked at: the codes first, all of them at once and in order.
-        await db.rows(_sql.lock_codes(connection, **_columns(_CODE, codes)))
-    if joining:
-        await _join(connection, joining, codes)
-    counted = await _count(connection, codes)
-    refused = _granted(codes, counted, hold_s)
-    stay = set(refused)
-    left = {
-        visit.gives_up.hold_id: visit
-        for turn, visit in leaving
-        if visit.gives_up is not None and turn not in stay
-    }
-    released = [
-        (visit.scan.chain_id, hold_id, HoldState.RELEASED.value) for hold_id, visit in left.items()
-    ]
-    if released:
-        freed: dict[CodeKey, _Seats] = defaultdict(_Seats)
-        for row in await db.rows(_sql.settle_holds(connection, **_columns(_SETTLED, released))):
-            freed[row["chain_id"], row["code_id"]].released += 1
-            left[row["hold_id"]].freed = True
-        if freed:
-            counted |= await _count(connection, freed)
-    late = [
-        (visit.scan.chain_id, visit.joining.hold_id)
-        for seats in codes.values()
-        for visit in seats.late
-        if visit.joined and visit.joining is not None and visit.joining.hold_id is not None
-    ]
-    if late:
-        await _sql.join_late(connection, **_columns(_HELD, late))
-    return [
-        Counters(row["code_id"], row["members"], row["held"], row["revision"])
-        for row in counted.values()
-    ], refused
-
-
-async def _join(
-    connection: db.Connection, joining: dict[uuid.UUID, Visit], codes: dict[CodeKey, _Seats]
-) -> None:
-    """Held seats become members'; who comes late asks for one."""
-    settled = [
-        (visit.scan.chain_id, hold_id, HoldState.JOINED.value) for hold_id, visit in joining.items()
-    ]
-    for row in await db.rows(_sql.settle_holds(connection, **_columns(_SETTLED, settled))):
-        codes[row["chain_id"], row["code_id"]].joined += 1
-        joining.pop(row["hold_id"]).joined = True
-    if joining:
-        asked = [(visit.scan.chain_id, hold_id) for hold_id, visit in joining.items()]
-        for row in await db.rows(_sql.late_holds(connection, **_columns(_HELD, asked))):
-            codes[row["chain_id"], row["code_id"]].late.append(joining[row["hold_id"]])
-
-
-async def _count(
-    connection: db.Connection, codes: Mapping[CodeKey, _Seats]
-) -> dict[uuid.UUID, asyncpg.Record]:
-    """Change the counters as far as there is room; what they are then, and what was granted."""
-    rows = await db.rows(
-        _sql.count_seats(
-            connection,
-            **_columns(_CODE, codes),
-            asked=[len(seats.asking) for seats in codes.values()],
-            joined=[seats.joined for seats in codes.values()],
-            released=[seats.released for seats in codes.values()],
-            late=[len(seats.late) for seats in codes.values()],
-        )
-    )
-    return {row["code_id"]: row for row in rows}
-
-
-def _granted(
-    codes: Mapping[CodeKey, _Seats], counted: dict[uuid.UUID, asyncpg.Record], hold_s: float
-) -> list[_Turn]:
-    """Give the seats to those who asked first; the turns of the others."""
-    refused: list[_Turn] = []
-    for (_, code_id), seats in codes.items():
-        row = counted.get(code_id)
-        room = row["seats_granted"] if row else 0
-        for _, visit in seats.asking[:room]:
-            assert visit.ask is not None
-            taken = hold.Hold(
-                uuid7(),
-                visit.scan.scan_id,
-                code_id,
-                HoldState.HELD,
-                visit.now + timedelta(seconds=hold_s),
-            )
-            visit.taken = taken
-            visit.routing = visit.ask.routing(taken.hold_id, taken.held_until)
-        refused += (turn for turn, _ in seats.asking[room:])
-        for visit in seats.late[: row["late_granted"] if row else 0]:
-            visit.joined = True
-            if visit.joining is not None and visit.joining.hold_id is None:
-                visit.walked_in = hold.Hold(
-                    uuid7(), visit.scan.scan_id, code_id, HoldState.JOINED, visit.now
-                )
-    return refused
-
-
-# ---------------------------------------------------------------- rows and columns
-
-_KEY = ("chain_ids", "visitor_ids", "entries")
-_CODE = ("chain_ids", "code_ids")
-_HELD = ("chain_ids", "hold_ids")
-_SETTLED = (*_HELD, "states")
-_STRONGER = (*_HELD, "evidence")
-_REPORT = (*_KEY, "code_ids")
-_SCAN = (
-    "chain_ids", "scan_ids", "entries", "placements", "unknown_placements", "visitor_ids", "vias",
-    "bots", "browsers", "languages", "address_hashes", "subnet_hashes", "scanned_ats",
-)  # fmt: skip
-_FIX = (
-    "fix_chain_ids", "fix_ids", "fix_scan_ids", "sources", "datums", "lons", "lats",
-    "accuracies_m", "provinces", "cities", "districts", "fixed_ats",
-)  # fmt: skip
-_HOLD = (
-    "hold_chain_ids", "hold_ids", "hold_scan_ids", "hold_visitor_ids", "hold_entries",
-    "hold_code_ids", "hold_stores", "held_untils", "address_hashes", "subnet_hashes",
-)  # fmt: skip
-_ROUTING = (
-    "routing_chain_ids", "routing_ids", "routing_scan_ids", "outcomes", "reasons",
-    "routing_sources", "routing_accuracies_m", "routing_provinces", "routing_cities",
-    "routing_districts", "stores", "distances_m", "code_ids", "routing_hold_ids",
-    "routing_held_untils", "hops", "choices", "routed_ats",
-)  # fmt: skip
-_VISITOR = (
-    *_KEY, "visitor_hold_ids", "visitor_code_ids", "held_ats", "visitor_lons", "visitor_lats",
-    "visitor_accuracies_m", "visitor_sources", "located_ats",
-)  # fmt: skip
-_WALKED_IN = (
-    "chain_ids", "hold_ids", "scan_ids", "visitor_ids", "entries", "code_ids", "stores",
-    "address_hashes", "subnet_hashes",
-)  # fmt: skip
-_COMPLAINT = (
-    "chain_ids", "complaint_ids", "scan_ids", "visitor_ids", "code_ids", "stores", "kinds",
-    "said_ats",
-)  # fmt: skip
-_EVIDENCE = (
-    "chain_ids", "evidence_ids", "scan_ids", "hold_ids", "code_ids", "stores", "kinds", "counts",
-    "seen_ats",
-)  # fmt: skip
-_JOIN = (
-    "chain_ids", "join_ids", "scan_ids", "hold_ids", "visitor_ids", "entries", "placements",
-    "channels", "code_ids", "stores", "provinces", "cities", "districts", "sources",
-    "distances_m", "distance_bands", "evidence", "joined_ats",
-)  # fmt: skip
-
-
-def _columns(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dict[str, Sequence[object]]:
-    """Rows as the columns that `unnest` takes, by name."""
-    columns = list(zip(*rows, strict=True)) or [()] * len(names)
-    return dict(zip(names, columns, strict=True))
-
-
-def _visitor_key(row: asyncpg.Record) -> Key:
-    return row["chain_id"], row["visitor_id"], row["entry"]
-
-
-def _visitor(row: asyncpg.Record) -> Visitor:
-    held = None
-    if row["hold_id"] is not None and row["hold_state"] is not None:
-        held = hold.Hold(
-            row["hold_id"],
-            row["hold_scan_id"],
-            row["code_id"],
-            HoldState(row["hold_state"]),
-            row["held_until"],
-        )
-    recent = row["reported_at"] is not None and row["reported_at"] > row["now"] - _REPORTED_FOR
-    return Visitor(
-        revision=row["revision"],
-        seat=held,
-        held_at=row["held_at"],
-        standing=_standing(row),
-        reported=frozenset(row["reported"]) if recent else frozenset(),
-    )
-
-
-def _standing(row: asyncpg.Record) -> locate.Standing | None:
-    if row["lon"] is None:
-        return None
-    return locate.Standing(
-        row["lon"], row["lat"], row["accuracy_m"], Source(row["source"]), row["located_at"]
-    )
-
-
-def _visitor_row(
-    scanned: Scan,
-    seat: hold.Hold | None,
-    held_at: datetime | None,
-    standing: locate.Standing | None,
-) -> tuple[object, ...]:
-    return (
-        scanned.chain_id,
-        scanned.visitor_id,
-        scanned.entry,
-        seat.hold_id if seat else None,
-        seat.code_id if seat else None,
-        held_at,
-        standing.lon if standing else None,
-        standing.lat if standing else None,
-        standing.accuracy_m if standing else None,
-        standing.source.value if standing else None,
-        standing.located_at if standing else None,
-    )

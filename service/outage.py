@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from pydantic import TypeAdapter
 
 from geo.point import Point
+from service import errors
 from service.directory import Directory
 from service.domain import Code, Event, Fix, HoldState, Outcome, Routing, Scan
 from service.spool import Spool
 from service.steps import hold, locate
 from service.steps.scan import Opening
 from service.visits import COMPLAINTS, EVIDENCE, Visit, Visitor
-
-Key = tuple[uuid.UUID, uuid.UUID, str]
+from service.writing import Key, key_of
 
 
 @dataclasses.dataclass(slots=True)
@@ -106,7 +106,7 @@ class Outage:
         return any(record.event is Event.JOINED for record in self._history(scan_id))
 
     def standing(self, scanned: Scan) -> Fix | None:
-        known = self._known.get(_key(scanned))
+        known = self._known.get(key_of(scanned))
         return locate.standing(_standing(known, self._history(scanned.scan_id)))
 
     def find(self, scan_id: uuid.UUID) -> Record | None:
@@ -115,14 +115,12 @@ class Outage:
         history = self._history(scan_id)
         if not history:
             return None
-        known = (record.routing or record.shown for record in reversed(history))
-        return dataclasses.replace(history[-1], routing=next(filter(None, known), None))
+        return dataclasses.replace(history[-1], routing=next(iter(_routings(history)[-1:]), None))
 
     def routings(self, scan_id: uuid.UUID, remembered: list[Routing]) -> list[Routing]:
         """A scan's decisions: those that this worker remembers, and then, as the last one at the
         latest, what was decided since the database went away."""
-        spooled = (record.routing for record in self._history(scan_id))
-        return [*remembered, *filter(None, spooled)]
+        return [*remembered, *_routings(self._history(scan_id))]
 
     async def visit(
         self,
@@ -133,7 +131,7 @@ class Outage:
     ) -> Visit:
         """Decide a visit from memory, and spool it. Raises what `decide` raises, and
         `errors.Unavailable` if it cannot be kept."""
-        known = self._known.setdefault(_key(scanned), _Known())
+        known = self._known.setdefault(key_of(scanned), _Known())
         async with known.turn:
             history = self._history(scanned.scan_id)
             reported = known.reported.union(
@@ -142,7 +140,7 @@ class Outage:
                 if record.event in COMPLAINTS and record.shown and record.shown.code_id
             )
             now = datetime.now(UTC)
-            so_far = self.routings(scanned.scan_id, routings)
+            so_far = [*routings, *_routings(history)]
             visit = Visit(
                 scan=scanned,
                 entry=self._directory.entries[scanned.entry],
@@ -155,10 +153,17 @@ class Outage:
                 routings=so_far,
                 now=now,
             )
-            decide(visit)
+            try:
+                decide(visit)
+            except errors.Conflict as error:
+                if any(record.opening for record in history):
+                    raise
+                # Another worker may have shown it a code, before the database went away.
+                raise errors.Unavailable("The database does not answer") from error
             if visit.ask is not None:
                 visit.routing = visit.ask.routing(None, None)
-            visit.answer  # noqa: B018 (there must be one)
+            if visit.routing is None and visit.before is None:
+                raise errors.Unavailable("The database does not answer")
             record = _record(visit, opening)
             await self.spool.keep(scanned.scan_id.hex.encode(), _records.dump_json(record))
             if visit.fix is not None:
@@ -175,6 +180,12 @@ class Outage:
             with contextlib.suppress(ValueError):
                 history.append(parse(text))
         return sorted(history, key=lambda record: record.at)
+
+
+def _routings(history: list[Record]) -> list[Routing]:
+    """The decisions; where there are none, those that the visitor had been shown before."""
+    decided = [record.routing for record in history if record.routing]
+    return decided or [record.shown for record in history if record.shown]
 
 
 def _record(visit: Visit, opening: Opening | None) -> Record:
@@ -199,10 +210,6 @@ def _standing(known: _Known | None, history: list[Record]) -> locate.Standing | 
         return known.standing
     seen = (locate.stands(record.fix, record.at) for record in reversed(history) if record.fix)
     return next(filter(None, seen), None)
-
-
-def _key(scanned: Scan) -> Key:
-    return scanned.chain_id, scanned.visitor_id, scanned.entry
 
 
 def _seat(routings: list[Routing], now: datetime) -> hold.Hold | None:

@@ -35,6 +35,7 @@ from service.domain import (
 )
 from service.settings import Settings
 from service.steps import hold, locate, route
+from service.steps.scan import Opening
 
 COMPLAINTS = (Event.FULL, Event.EXPIRED, Event.BROKEN)
 EVIDENCE = {Event.PRESSED: Evidence.PRESSED, Event.JOINED: Evidence.REPORTED}
@@ -72,7 +73,7 @@ class Joining:
     hold_id: uuid.UUID | None
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False)
 class Visit:
     """One request's turn. `routings` are the decisions of its scan so far, oldest first."""
 
@@ -81,7 +82,9 @@ class Visit:
     visitor: Visitor
     routings: list[Routing]
     now: datetime
+    opening: Opening | None = None  # of a scan that is new
     budget: Budget | None = None  # None: no seat is granted
+    refused: frozenset[uuid.UUID] = frozenset()  # the codes that had no seat for it just now
 
     # What it changes
     fix: Fix | None = None
@@ -196,7 +199,12 @@ class Visits:
             return
         had = visit.visitor.seat
         if had is not None and had.code_id != code.code_id:
-            return  # they have been shown another since
+            # They have been shown another since: that one, then.
+            if code.code_id not in visit.visitor.reported:
+                visit.complaint, visit.about = event, code
+            if not self._seat_again(visit):
+                self._seat(visit, self._elsewhere(visit, shown))
+            return
         visit.complaint, visit.about, visit.forgets = event, code, True
         visit.let_go()
         self._seat(visit, self._elsewhere(visit, shown))
@@ -230,7 +238,7 @@ class Visits:
         if scan.bot is not None:
             visit.routing = self._ask_where(scan, options)
             return
-        options.reported = visit.visitor.reported
+        options.reported, options.refused = visit.visitor.reported, visit.refused
         if visit.about is not None:
             options.reported |= {visit.about.code_id}
         if doubt := options.doubt():
@@ -279,7 +287,7 @@ class Visits:
         sticky = timedelta(days=self._settings.sticky_days)
         if sticky and visitor.held_at is not None and visitor.held_at < now - sticky:
             return False
-        if code.code_id in visitor.reported:
+        if code.code_id in visitor.reported or code.code_id in visit.refused:
             return False
         before = visit.before
         if (

@@ -12,7 +12,7 @@ WITH due AS MATERIALIZED (
     WHERE state = 'held' AND held_until <= now()
     ORDER BY held_until LIMIT :most
 ), locked AS MATERIALIZED (
-    SELECT chain_id, code_id FROM codes
+    SELECT chain_id, code_id, held, revision FROM codes
     WHERE (chain_id, code_id) IN (SELECT chain_id, code_id FROM due)
     ORDER BY chain_id, code_id
     FOR UPDATE
@@ -24,9 +24,9 @@ WITH due AS MATERIALIZED (
 ), freed AS (
     SELECT chain_id, code_id, count(*)::int AS seats FROM expired GROUP BY chain_id, code_id
 )
-UPDATE codes SET held = codes.held - freed.seats, revision = codes.revision + 1
-FROM freed
-WHERE codes.chain_id = freed.chain_id AND codes.code_id = freed.code_id
+UPDATE codes SET held = locked.held - freed.seats, revision = locked.revision + 1
+FROM freed JOIN locked USING (chain_id, code_id)
+WHERE codes.chain_id = locked.chain_id AND codes.code_id = locked.code_id
 RETURNING codes.code_id, codes.members, codes.held, codes.revision;
 
 -- name: release_newest(chain_id, code_id, seats)!

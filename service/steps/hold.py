@@ -7,6 +7,7 @@ journal grants them; here they run out and are given back.
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 
@@ -31,35 +32,20 @@ class Hold:
         return self.state is HoldState.JOINED
 
 
-def row(scan: Scan, code: Code, hold_id: uuid.UUID, held_until: datetime) -> tuple[object, ...]:
+def row(scan: Scan, code: Code, seat: Hold) -> dict[str, Any]:
     """A new seat's row."""
-    return (
-        scan.chain_id,
-        hold_id,
-        scan.scan_id,
-        scan.visitor_id,
-        scan.entry,
-        code.code_id,
-        code.store,
-        held_until,
-        scan.address_hash,
-        scan.subnet_hash,
-    )
-
-
-def joined_row(scan: Scan, code: Code, hold_id: uuid.UUID) -> tuple[object, ...]:
-    """The row of a member's seat that was never held."""
-    return (
-        scan.chain_id,
-        hold_id,
-        scan.scan_id,
-        scan.visitor_id,
-        scan.entry,
-        code.code_id,
-        code.store,
-        scan.address_hash,
-        scan.subnet_hash,
-    )
+    return {
+        "chain_id": scan.chain_id,
+        "hold_id": seat.hold_id,
+        "scan_id": scan.scan_id,
+        "visitor_id": scan.visitor_id,
+        "entry": scan.entry,
+        "code_id": code.code_id,
+        "store": code.store,
+        "held_until": seat.held_until,
+        "address_hash": scan.address_hash,
+        "subnet_hash": scan.subnet_hash,
+    }
 
 
 async def state(

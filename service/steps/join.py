@@ -6,6 +6,7 @@ its code is counted by; a seat that has expired meanwhile is taken again if ther
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 
@@ -31,19 +32,19 @@ def evidence_row(
     at: datetime,
     *,
     counts: bool,
-) -> tuple[object, ...]:
+) -> dict[str, Any]:
     """The evidence that the visitor of that scan joined `code`."""
-    return (
-        scan.chain_id,
-        uuid7(at),
-        scan.scan_id,
-        hold_id,
-        code.code_id,
-        code.store,
-        evidence.value,
-        counts,
-        at,
-    )
+    return {
+        "chain_id": scan.chain_id,
+        "evidence_id": uuid7(at),
+        "scan_id": scan.scan_id,
+        "hold_id": hold_id,
+        "code_id": code.code_id,
+        "store": code.store,
+        "kind": evidence.value,
+        "counts": counts,
+        "seen_at": at,
+    }
 
 
 def row(
@@ -55,29 +56,29 @@ def row(
     evidence: Evidence,
     channel: str | None,
     at: datetime,
-) -> tuple[object, ...]:
+) -> dict[str, Any]:
     """The join of `shown`'s visitor, with its LBS tags: the store's place, or else the fix's."""
     tagged = store or shown.located
-    return (
-        scan.chain_id,
-        uuid7(at),
-        scan.scan_id,
-        hold_id,
-        scan.visitor_id,
-        scan.entry,
-        scan.placement,
-        channel,
-        code.code_id,
-        code.store,
-        tagged.province if tagged else None,
-        tagged.city if tagged else None,
-        tagged.district if tagged else None,
-        shown.located.source.value if shown.located else None,
-        shown.distance_m,
-        distance_band(shown.distance_m),
-        evidence.value,
-        at,
-    )
+    return {
+        "chain_id": scan.chain_id,
+        "join_id": uuid7(at),
+        "scan_id": scan.scan_id,
+        "hold_id": hold_id,
+        "visitor_id": scan.visitor_id,
+        "entry": scan.entry,
+        "placement": scan.placement,
+        "channel": channel,
+        "code_id": code.code_id,
+        "store": code.store,
+        "province": tagged.province if tagged else None,
+        "city": tagged.city if tagged else None,
+        "district": tagged.district if tagged else None,
+        "source": shown.located.source.value if shown.located else None,
+        "distance_m": shown.distance_m,
+        "distance_band": distance_band(shown.distance_m),
+        "evidence": evidence.value,
+        "joined_at": at,
+    }
 
 
 async def exported(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from geo import datum as datums
 from geo import distance, iplocate, places
@@ -69,22 +70,22 @@ class Standing:
     located_at: datetime
 
 
-def row(scan: Scan, fix: Fix, at: datetime) -> tuple[object, ...]:
+def row(scan: Scan, fix: Fix, at: datetime) -> dict[str, Any]:
     """The fix as it is kept with its scan: coarsened."""
-    return (
-        scan.chain_id,
-        uuid7(at),
-        scan.scan_id,
-        fix.source.value,
-        fix.datum.value,
-        round(fix.point.lon, COARSE_DECIMALS),
-        round(fix.point.lat, COARSE_DECIMALS),
-        fix.accuracy_m,
-        fix.province,
-        fix.city,
-        fix.district,
-        at,
-    )
+    return {
+        "chain_id": scan.chain_id,
+        "fix_id": uuid7(at),
+        "scan_id": scan.scan_id,
+        "source": fix.source.value,
+        "datum": fix.datum.value,
+        "lon": round(fix.point.lon, COARSE_DECIMALS),
+        "lat": round(fix.point.lat, COARSE_DECIMALS),
+        "accuracy_m": fix.accuracy_m,
+        "province": fix.province,
+        "city": fix.city,
+        "district": fix.district,
+        "fixed_at": at,
+    }
 
 
 def stands(fix: Fix, now: datetime) -> Standing | None:

@@ -69,7 +69,8 @@ class Doubt:
 class Route:
     """Where one visitor may be sent: an entry's stores as seen from a fix.
 
-    `reported` are codes that this visitor says do not work; `chosen` is the store that they
+    `reported` are codes that this visitor says do not work, `refused` those that had no seat for
+    them a moment ago, whatever the directory says; `chosen` is the store that they
     picked, `standing` where they really stand if that is known (distances are measured from it).
     """
 
@@ -81,6 +82,7 @@ class Route:
     chosen: str | None = None
     standing: Point | None = None
     reported: frozenset[uuid.UUID] = frozenset()
+    refused: frozenset[uuid.UUID] = frozenset()
     chain: Chain = field(init=False)
 
     def __post_init__(self) -> None:
@@ -225,12 +227,6 @@ class Walk(Iterable[Candidate]):
         self._hops: list[tuple[_Place, Hop]] = []
         self._seen: set[str] = set()
 
-    def refused(self, candidate: Candidate) -> None:
-        """It had no seat after all."""
-        code = candidate.code
-        hop = Hop(code.store, code.code_id, Skipped.FULL, candidate.distance_m)
-        self._hops.append((candidate.place, hop))
-
     def passed(self, shown: Candidate | None) -> tuple[Hop, ...]:
         """What was skipped before `shown`, or on the whole way if nothing was shown, in the order
         of the way. Of the stores that were not tried at all, `max_hops` at the most."""
@@ -354,10 +350,13 @@ class Walk(Iterable[Candidate]):
     # What cannot
 
     def _skipped(self, code: Code) -> Skipped | None:
-        reported = self._route.reported
-        if reported and code.code_id in reported:
+        route = self._route
+        if route.reported and code.code_id in route.reported:
             return Skipped.REPORTED
-        return code.skipped(self._route.now)
+        skipped = code.skipped(route.now)
+        if skipped is None and route.refused and code.code_id in route.refused:
+            return Skipped.FULL
+        return skipped
 
     def _unable(self, store: Store, metres: float | None) -> Iterator[Hop]:
         """Why a store that cannot serve cannot: one hop for each of its codes."""

@@ -6,9 +6,10 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_network
+from typing import Any
 
 from service import browsers
-from service.domain import Entry, Event, Scan, uuid7
+from service.domain import Code, Entry, Event, Scan, uuid7
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +50,23 @@ class Opening:
     language: str | None
     scanned_at: datetime
 
-    def row(self) -> tuple[object, ...]:
+    def row(self) -> dict[str, Any]:
         scan = self.scan
-        return (
-            scan.chain_id,
-            scan.scan_id,
-            scan.entry,
-            scan.placement,
-            self.unknown_placement,
-            scan.visitor_id,
-            self.via,
-            scan.bot,
-            self.browser,
-            self.language,
-            scan.address_hash,
-            scan.subnet_hash,
-            self.scanned_at,
-        )
+        return {
+            "chain_id": scan.chain_id,
+            "scan_id": scan.scan_id,
+            "entry": scan.entry,
+            "placement": scan.placement,
+            "unknown_placement": self.unknown_placement,
+            "visitor_id": scan.visitor_id,
+            "via": self.via,
+            "bot": scan.bot,
+            "browser": self.browser,
+            "language": self.language,
+            "address_hash": scan.address_hash,
+            "subnet_hash": scan.subnet_hash,
+            "scanned_at": self.scanned_at,
+        }
 
 
 def opened(entry: Entry, placement: str | None, client: Client, secret: bytes) -> Opening:
@@ -92,10 +93,16 @@ def opened(entry: Entry, placement: str | None, client: Client, secret: bytes) -
     )
 
 
-def complaint(
-    scan: Scan, kind: Event, code_id: uuid.UUID | None, store: str | None, at: datetime
-) -> tuple[object, ...]:
+def complaint(scan: Scan, kind: Event, about: Code | None, at: datetime) -> dict[str, Any]:
     """The row of what a visitor says: `denied` of their position; full, expired, broken of a
     code."""
-    key = (scan.chain_id, uuid7(at), scan.scan_id, scan.visitor_id)
-    return *key, code_id, store, kind.value, at
+    return {
+        "chain_id": scan.chain_id,
+        "complaint_id": uuid7(at),
+        "scan_id": scan.scan_id,
+        "visitor_id": scan.visitor_id,
+        "code_id": about.code_id if about else None,
+        "store": about.store if about else None,
+        "kind": kind.value,
+        "said_at": at,
+    }

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
-import orjson
 
 from service.directory import Directory
 from service.domain import (
@@ -23,29 +22,29 @@ from service.domain import (
 )
 
 
-def row(scan: Scan, routing: Routing, at: datetime) -> tuple[object, ...]:
+def row(scan: Scan, routing: Routing, at: datetime) -> dict[str, Any]:
     """A decision as it is kept. The latest one of a scan is its current routing."""
     located = routing.located
-    return (
-        scan.chain_id,
-        uuid7(at),
-        scan.scan_id,
-        routing.outcome.value,
-        routing.reason.value,
-        located.source.value if located else None,
-        located.accuracy_m if located else None,
-        located.province if located else None,
-        located.city if located else None,
-        located.district if located else None,
-        routing.store,
-        routing.distance_m,
-        routing.code_id,
-        routing.hold_id,
-        routing.held_until,
-        _json([_hop(hop) for hop in routing.hops]),
-        _json([[offer.store, offer.distance_m] for offer in routing.choices]),
-        at,
-    )
+    return {
+        "chain_id": scan.chain_id,
+        "routing_id": uuid7(at),
+        "scan_id": scan.scan_id,
+        "outcome": routing.outcome.value,
+        "reason": routing.reason.value,
+        "source": located.source.value if located else None,
+        "accuracy_m": located.accuracy_m if located else None,
+        "province": located.province if located else None,
+        "city": located.city if located else None,
+        "district": located.district if located else None,
+        "store": routing.store,
+        "distance_m": routing.distance_m,
+        "code_id": routing.code_id,
+        "hold_id": routing.hold_id,
+        "held_until": routing.held_until,
+        "hops": [_hop(hop) for hop in routing.hops],
+        "choices": [[offer.store, offer.distance_m] for offer in routing.choices],
+        "routed_at": at,
+    }
 
 
 def routing(row: asyncpg.Record) -> Routing:
@@ -80,10 +79,6 @@ def routing(row: asyncpg.Record) -> Routing:
         ),
         choices=tuple(Offer(store, metres) for store, metres in row["choices"]),
     )
-
-
-def _json(values: list[Any]) -> str:
-    return orjson.dumps(values).decode() if values else "[]"
 
 
 def _hop(hop: Hop) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from tests.benchmarks.worlds import Degrees
 from tests.benchmarks.wrk import Load
 
 _STORES = 25_000
-_ROUNDS = 4
+_ROUNDS = 3
 _ROUND_S = 2
 _CONNECTIONS = (32, 128)
 _STEADY_S = 8

@@ -1,4 +1,4 @@
-"""What must be true of the seats at any moment, asked of PostgreSQL; and a chain to be busy with."""
+"""What must be true of the seats at any moment, asked of PostgreSQL; a chain to be busy with."""
 
 import uuid
 from collections.abc import Mapping

@@ -141,7 +141,9 @@ def run(seed: int, rounds: int) -> Report:
                 chain_id = runner.run(_prepare(postgres.url))
                 logs = Path(folder) / "workers"
                 logs.mkdir()
-                workers = [processes.Server(postgres.url, logs, **SETTINGS) for _ in range(2)]
+                workers = [
+                    processes.Server(postgres.url, logs, settings=SETTINGS) for _ in range(2)
+                ]
                 for worker in workers:
                     worker.start()
                 for worker in workers:
@@ -216,7 +218,7 @@ async def _kill(
 async def _until_ready(workers: list[processes.Server]) -> None:
     async with asyncio.timeout(_AGAIN_WITHIN_S):
         for worker in workers:
-            while not await asyncio.to_thread(worker.is_ready):
+            while not await asyncio.to_thread(worker.is_ready):  # noqa: ASYNC110
                 await asyncio.sleep(_PAUSE_S)
 
 
@@ -224,7 +226,7 @@ async def _until_written(workers: list[processes.Server]) -> None:
     """What workers kept on the disk while the database was away is in it now."""
     folder = workers[0].log.parent / "spool"
     async with asyncio.timeout(_AGAIN_WITHIN_S):
-        while any(file.stat().st_size for file in folder.glob("*") if file.is_file()):
+        while any(file.stat().st_size for file in folder.glob("*")):  # noqa: ASYNC110
             await asyncio.sleep(_PAUSE_S)
 
 
@@ -235,7 +237,10 @@ async def _until_written(workers: list[processes.Server]) -> None:
 async def _visitors(
     seed: int, workers: list[processes.Server], told: Told, stop: asyncio.Event
 ) -> AsyncIterator[None]:
-    async with httpx.AsyncClient(timeout=15, trust_env=False) as client, asyncio.TaskGroup() as all_:
+    async with (
+        httpx.AsyncClient(timeout=15, trust_env=False) as client,
+        asyncio.TaskGroup() as all_,
+    ):
         for number in range(VISITORS):
             visitor = _Visitor(number, random.Random(f"{seed}/{number}"), client, workers, told)
             all_.create_task(visitor.visit_until(stop))
@@ -341,7 +346,9 @@ async def _compare(connection: db.Connection, told: Told, report: Report) -> Non
     fault("answered scans that are not there", sorted(set(answered.values()) - there))
     fault("scans that are there twice", [mark for mark, count in marked.items() if count > 1])
     fault("scans that nobody asked for", sorted(set(marked) - set(told.marks)))
-    routings = await connection.fetch("SELECT scan_id, code_id FROM routings WHERE outcome = 'code'")
+    routings = await connection.fetch(
+        "SELECT scan_id, code_id FROM routings WHERE outcome = 'code'"
+    )
     shown = {(str(row["scan_id"]), str(row["code_id"])) for row in routings}
     fault("answered codes that are not there", [str(one) for one in set(told.codes) - shown])
     evidence = await connection.fetch("SELECT scan_id FROM evidence WHERE kind = 'pressed'")

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -12,7 +13,7 @@ import httpx
 
 _START_WITHIN_S = 60
 _STOP_WITHIN_S = 30
-_NEARCODE = ("-c", "from service.cli import main; main()")
+NEARCODE = ("-c", "from service.cli import main; main()")
 
 
 class Server:
@@ -27,8 +28,8 @@ class Server:
         database_url: str,
         folder: Path,
         *,
-        program: tuple[str, ...] = _NEARCODE,
-        **settings: str,
+        program: tuple[str, ...] = NEARCODE,
+        settings: Mapping[str, str] = {},
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""kill -9 of workers and of PostgreSQL, at random moments under load: what was answered is there."""
+"""kill -9 of workers and of PostgreSQL, at random moments under load: what was answered stays."""
 
 import os
 

@@ -30,7 +30,7 @@ class Work:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
@@ -139,7 +139,9 @@ STEP = st.sampled_from(["turn", "first", "put"])
 
 
 @hypothesis.settings(max_examples=100, deadline=None, derandomize=True, database=None)
-@hypothesis.given(steps=st.lists(STEP, max_size=60), most=st.integers(1, 4), lanes=st.integers(1, 3))
+@hypothesis.given(
+    steps=st.lists(STEP, max_size=60), most=st.integers(1, 4), lanes=st.integers(1, 3)
+)
 def test_everything_is_done_once_in_whatever_rhythm_it_comes(
     steps: list[str], most: int, lanes: int
 ) -> None:

@@ -123,7 +123,9 @@ async def test_a_value_that_postgresql_refuses_fails_its_own_request_only(
     )
     failed = [i for i, answer in enumerate(answers) if isinstance(answer, Exception)]
     assert failed == [0, 5, 10, 15]
-    assert all(isinstance(answers[i], asyncpg.DataError) for i in failed), "a fault of the input"
+    assert all(isinstance(answers[i], asyncpg.DataError | errors.BadInput) for i in failed), (
+        "a fault of the input"
+    )
     kept = await world.pool.fetch("SELECT unknown_placement FROM scans")
     assert sorted(row["unknown_placement"] for row in kept) == sorted(
         f"p{i}" for i in range(20) if i % 5
@@ -153,7 +155,8 @@ async def test_a_deadlock_is_waited_out_and_nobody_hears_of_it(world: World) -> 
     await worker.journal.choose(scanned, "S1")
     lock = "SELECT FROM codes WHERE code_id = $1 FOR UPDATE"
     async with world.pool.acquire() as other, other.transaction():
-        await other.execute("SET LOCAL deadlock_timeout = '10s'")  # it is the journal that gives way
+        # It is the journal that gives way.
+        await other.execute("SET LOCAL deadlock_timeout = '10s'")
         await other.execute(lock, max(first, second))
         moved = asyncio.ensure_future(worker.journal.choose(scanned, "S2"))
         await _waiting(world, 1)
@@ -279,7 +282,8 @@ def test_a_stop_in_the_middle_of_the_rush_leaves_nobody_without_an_answer(
 
         async def until_busy() -> None:
             connection = await asyncpg.connect(database_url)
-            while await connection.fetchval("SELECT count(*) FROM scans") < 50:
+            count = "SELECT count(*) FROM scans"
+            while await connection.fetchval(count) < 50:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             await connection.close()
 

@@ -126,7 +126,8 @@ async def _visited(
     until = at + timedelta(hours=1)
     await connection.execute(
         "INSERT INTO holds (chain_id, hold_id, scan_id, visitor_id, entry, code_id, store, state,"
-        " held_at, held_until, settled_at) VALUES ($1, $2, $3, $4, 'tea', $5, 'S1', $6, $7, $8, $9)",
+        " held_at, held_until, settled_at)"
+        " VALUES ($1, $2, $3, $4, 'tea', $5, 'S1', $6, $7, $8, $9)",
         CHAIN,
         hold_id,
         scan_id,

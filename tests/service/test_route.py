@@ -138,19 +138,18 @@ def test_a_code_that_expires_while_the_worker_runs_is_not_shown_any_more() -> No
     assert "A" not in directory.chains[CHAIN].serving
 
 
-def test_a_store_that_fills_up_in_the_middle_of_a_walk_is_told_once() -> None:
+def test_a_code_that_was_refused_is_told_once_and_not_asked_again() -> None:
     shops = [store("A", MIDDLE), store("B", beside(MIDDLE, 90, 300))]
-    directory, entry = world(shops, [code("A", seats=1), code("B")])
-    chain = directory.chains[CHAIN]
-    walk = route.Route(directory, entry, RULES, NOW, at(MIDDLE)).walk()
-    steps = iter(walk)
-    first = next(steps)
-    first.code.members = 1  # another visitor has the seat
-    chain.settle("A", NOW)
-    walk.refused(first)
-    second = next(steps)
-    assert second.code.store == "B"
-    assert [hop.store for hop in walk.passed(second)] == ["A"]
+    first = code("A", seats=1)
+    known = world(shops, [first, code("B")])
+    routing = routed(known, at(MIDDLE), refused=frozenset({first.code_id}))
+    assert (routing.store, routing.reason) == ("B", Reason.NEXT_STORE)
+    assert [(hop.store, hop.skipped) for hop in routing.hops] == [("A", Skipped.FULL)]
+    # The worker has learned of it meanwhile: the same.
+    first.members = 1
+    known[0].chains[CHAIN].settle("A", NOW)
+    again = routed(known, at(MIDDLE), refused=frozenset({first.code_id}))
+    assert [(hop.store, hop.skipped) for hop in again.hops] == [("A", Skipped.FULL)]
 
 
 def test_the_radius_of_the_entry_ends_the_walk() -> None:

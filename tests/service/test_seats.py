@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from geo.point import Point
-from service import accounts, catalog, db, importing, journal, qr, tabular
+from service import accounts, catalog, db, importing, qr, seating, tabular
 from service.directory import Directory
 from service.domain import Event, Fix, Outcome, Routing, Scan, Source
 from service.journal import Journal
@@ -114,7 +114,7 @@ async def test_without_the_condition_the_same_race_oversells(
     guarded = (db.SQL / "journal.sql").read_text(encoding="utf-8")
     unguarded = guarded.replace("least(asked, room - least(late, room))", "asked")
     assert unguarded != guarded
-    monkeypatch.setattr(journal, "_sql", aiosql.from_str(unguarded, "asyncpg"))
+    monkeypatch.setattr(seating, "_sql", aiosql.from_str(unguarded, "asyncpg"))
     scans = await asyncio.gather(*(world.opened() for _ in range(30)))
     await asyncio.gather(*(world.journal.locate(s, HERE) for s in scans))
     capacity, _, held = (await world.counters())["S1"]

@@ -298,9 +298,7 @@ class Seats(RuleBasedStateMachine):
         kind = "reported" if event is Event.JOINED else "pressed"
         self.evidence.add((seen.scan.scan_id, kind))
         after, _ = await self._seat(of)
-        if state is HoldState.JOINED or (
-            counts and (state is HoldState.HELD or room > 0)
-        ):
+        if state is HoldState.JOINED or (counts and (state is HoldState.HELD or room > 0)):
             assert after is HoldState.JOINED
         else:
             assert after is state
@@ -535,8 +533,8 @@ class Seats(RuleBasedStateMachine):
 
 
 def test_whatever_happens_in_whatever_order_no_seat_is_oversold_or_lost(ground: Ground) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: Seats(ground),
+    run_state_machine_as_test(
+        lambda: Seats(ground),  # type: ignore[arg-type]
         settings=hypothesis.settings(
             max_examples=EXAMPLES or 8,
             stateful_step_count=STEPS,

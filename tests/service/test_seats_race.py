@@ -33,8 +33,8 @@ BATCHES = 4
 
 @contextlib.contextmanager
 def two_workers(url: str, folder: Path, *program: str) -> Iterator[list[processes.Server]]:
-    more: dict[str, Any] = {"program": program} if program else {}
-    servers = [processes.Server(url, folder, **more) for _ in range(2)]
+    run = program or processes.NEARCODE
+    servers = [processes.Server(url, folder, program=run) for _ in range(2)]
     try:
         for server in servers:
             server.start()
@@ -87,7 +87,7 @@ async def race(url: str, base_urls: list[str], code_id: uuid.UUID) -> list[dict[
                 for number, path in enumerate(paths)
             ]
             async with asyncio.timeout(30):
-                while await _batches_that_wait(watcher) < BATCHES:
+                while await _batches_that_wait(watcher) < BATCHES:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         answers = await asyncio.gather(*asked)
     await watcher.close()

@@ -5,7 +5,7 @@ The condition by which PostgreSQL grants no more seats than there are is taken o
 
 import aiosql
 
-from service import cli, db, journal
+from service import cli, db, seating
 
 GUARD = "least(asked, room - least(late, room))"
 
@@ -14,7 +14,7 @@ def main() -> None:
     guarded = (db.SQL / "journal.sql").read_text(encoding="utf-8")
     unguarded = guarded.replace(GUARD, "asked")
     assert unguarded != guarded, "there is no such guard any more: mend this"
-    journal._sql = aiosql.from_str(unguarded, "asyncpg")
+    seating._sql = aiosql.from_str(unguarded, "asyncpg")
     cli.main()
 
 
