@@ -228,11 +228,11 @@ class Journal:
             return known.scan
         if self._outage is not None and self._away.is_set():
             return self._find_spooled(self._outage, scan_id)
-        future: asyncio.Future[Scan | None] = asyncio.get_running_loop().create_future()
-        self._reads.put((scan_id, future))
-        found = await future
-        if found is None and self._outage is not None and (late := self._outage.find(scan_id)):
-            found = late.scan  # not written yet
+        found = await self._read_scan(scan_id)
+        if found is None and self._outage is not None:
+            # Not written yet, or written and gone from the spool since it was looked for.
+            record = self._outage.find(scan_id)
+            found = record.scan if record else await self._read_scan(scan_id)
         if found is None or found.entry not in self._directory.entries:
             raise errors.NotFound("There is no such scan")
         self._remember(_Remembered(found))
@@ -587,6 +587,11 @@ class Journal:
         if asked:
             for scan_id, found in (await writing.routings(connection, asked)).items():
                 stale[scan_id].routings = found or self._not_written(scan_id)
+            # None at all: they were written, and went from the spool, between the two looks.
+            gone = [known for known in asked if not stale[known.scan_id].routings]
+            if gone and self._outage is not None:
+                for scan_id, found in (await writing.routings(connection, gone)).items():
+                    stale[scan_id].routings = found
         for known in stale.values():
             self._remember(known)
 
@@ -620,6 +625,11 @@ class Journal:
             known.revision = visit.visitor.revision + 1
         if visit.routing is not None:
             known.routings.append(visit.routing)
+
+    async def _read_scan(self, scan_id: uuid.UUID) -> Scan | None:
+        future: asyncio.Future[Scan | None] = asyncio.get_running_loop().create_future()
+        self._reads.put((scan_id, future))
+        return await future
 
     async def _read_scans(self, asked: list[tuple[uuid.UUID, asyncio.Future[Scan | None]]]) -> None:
         try:

@@ -43,6 +43,8 @@ _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 _HANDLER = "nearcode"
 # They bring handlers of their own, which would print their lines a second time.
 _TALKATIVE = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "asyncio")
+# While the database is away it tries to connect, and tells each failure with its whole traceback.
+_LONG_WINDED = "asyncpg.pool"
 # Its lines have addresses and queries in them, and so positions. Ours are in `service.app`.
 _INDISCREET = "uvicorn.access"
 
@@ -91,6 +93,7 @@ def configure(settings: settings_module.Settings) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    logging.getLogger(_LONG_WINDED).addFilter(_in_one_line)
     access = logging.getLogger(_INDISCREET)
     access.handlers.clear()
     access.propagate = False
@@ -132,6 +135,13 @@ class AccessLines:
         if lines:
             sys.stderr.write(b"".join(lines).decode())
             sys.stderr.flush()
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """The error in a word, without its traceback; every line is let pass."""
+    if record.exc_info and record.exc_info[1] is not None:
+        record.error, record.exc_info = repr(record.exc_info[1]), None
+    return True
 
 
 def mask(text: str) -> str:

@@ -156,9 +156,7 @@ class Outage:
             try:
                 decide(visit)
             except errors.Conflict as error:
-                if any(record.opening for record in history):
-                    raise
-                # Another worker may have shown it a code, before the database went away.
+                # A code may have been shown that only the database knows of.
                 raise errors.Unavailable("The database does not answer") from error
             if visit.ask is not None:
                 visit.routing = visit.ask.routing(None, None)

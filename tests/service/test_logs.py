@@ -114,6 +114,20 @@ def test_a_traceback_is_told_without_its_secrets_or_variables(
     assert str(position[0]) not in text
 
 
+def test_a_pool_that_cannot_connect_says_so_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure()
+    try:
+        raise ConnectionRefusedError("nobody listens")
+    except ConnectionRefusedError:
+        logging.getLogger("asyncpg.pool").warning("Failed to restore the floor", exc_info=True)
+    (line,) = lines(capsys)
+    assert line["event"] == "Failed to restore the floor"
+    assert line["error"] == "ConnectionRefusedError('nobody listens')"
+    assert "exception" not in line
+
+
 def test_what_only_looks_like_a_secret_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     configure()
     told: dict[str, object] = {

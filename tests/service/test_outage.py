@@ -241,6 +241,18 @@ def test_the_page_shows_the_code_as_last_known_and_says_nothing_of_a_kept_place(
         assert page.status_code == 200
 
 
+def test_who_has_scanned_before_is_shown_a_code_though_their_request_was_the_first_to_fail(
+    stores: Running, server: embedded.EmbeddedPostgres
+) -> None:
+    path = f"/api/v1/scans/{stores.scan('early')}/position"
+    position = {"lon": HERE[0], "lat": HERE[1], "accuracy_m": 10}
+    server.stop()
+    refused = stores.visitor.post(path, json=position)
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) >= 1
+    until(lambda: stores.visitor.post(path, json=position).is_success, "no code", 10)
+
+
 def test_a_reload_alone_is_enough_to_notice_the_outage(
     stores: Running, server: embedded.EmbeddedPostgres
 ) -> None:

@@ -141,7 +141,13 @@ PAGES: dict[str, render.Page] = {
             cities=CITIES if nearby else [],
             more=bool(nearby),
         )
-        for reason in ("out_of_range", "all_full", "no_store", "position_needed")
+        for reason in (
+            "out_of_range",
+            "all_full",
+            "no_store",
+            "position_needed",
+            "address_limit",
+        )
         for nearby in ([], LISTED[:5])
         for where, located in (
             ("nowhere", None),
