@@ -5,7 +5,7 @@ methods that take a connection and named arguments.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Any, TypeAlias
@@ -62,8 +62,22 @@ async def connect(url: str) -> Connection:
     return connection
 
 
-async def connect_pool(url: str, size: int) -> asyncpg.Pool:
-    """A pool of up to `size` connections. Raises `errors.Unavailable` as `connect` does."""
+# For sessions that look everything up by key. Tables that have grown since they were last analyzed,
+# as all have on a campaign's first morning, would be read whole by the plans of the night before.
+BY_KEY = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
+
+async def connect_pool(
+    url: str, size: int, session: Mapping[str, str] | None = None
+) -> asyncpg.Pool:
+    """A pool of up to `size` connections, whose sessions have these settings. Raises
+    `errors.Unavailable` as `connect` does."""
     try:
         return await asyncpg.create_pool(
             url,
@@ -72,6 +86,7 @@ async def connect_pool(url: str, size: int) -> asyncpg.Pool:
             max_size=size,
             init=prepare,
             reset=_as_it_is,
+            server_settings=dict(session or {}),
             timeout=_CONNECT_TIMEOUT_S,
             command_timeout=_COMMAND_TIMEOUT_S,
         )
@@ -83,6 +98,10 @@ async def _as_it_is(_: Connection) -> None:
     """Nothing here changes a session: to reset it would be a round trip for every use."""
 
 
+# No standby, and no primary that has been told to take no more.
+WRITABLE = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
+
+
 async def answers(url: str) -> bool:
     """Whether the database can be reached and written to, by a connection of its own."""
     try:
@@ -90,14 +109,21 @@ async def answers(url: str) -> bool:
     except _UNREACHABLE:
         return False
     try:
-        return not await connection.fetchval("SELECT pg_is_in_recovery()")
+        return bool(await connection.fetchval(WRITABLE))
     except _LOST:
         return False
     finally:
         connection.terminate()
 
 
-_UNREACHABLE = (OSError, asyncpg.PostgresError, TimeoutError, asyncpg.InterfaceError)
+_UNREACHABLE = (
+    OSError,
+    asyncpg.PostgresError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    # No host that can be written to; or the connection was lost at an awkward moment.
+    asyncpg.InternalClientError,
+)
 
 # How it shows that the database, and not the query, is what failed.
 _LOST = (
@@ -109,7 +135,8 @@ _LOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TargetServerAttributeNotMatched,
+    # Also of a connection that is lost at an awkward moment: "cannot switch to state 15".
+    asyncpg.InternalClientError,
     # A primary that has become a standby.
     asyncpg.ReadOnlySQLTransactionError,
 )

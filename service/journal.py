@@ -62,7 +62,16 @@ _ATTEMPTS = 20
 _REMEMBERED = 50_000
 # While the database is away, and how many visits of that time are written in one transaction.
 _LOOK_EVERY_S = 0.25
+_LOOK_AGAIN_S = 5.0  # where it is not the database that is at fault
 _SPOOLED_AT_ONCE = 200
+# What a spooled record itself can be at fault for.
+_FAULTY = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    ValueError,  # asyncpg's own DataError is one
+    errors.NotFound,
+    errors.Conflict,
+)
 _SWEEPER = 0x73776570  # "swep": one sweeper at a time, whichever worker's
 
 
@@ -113,6 +122,16 @@ class _Remembered:
     routings: list[Routing] = field(default_factory=list)
 
 
+def connections(settings: Settings) -> int:
+    """How many a journal uses: those that write, one that reads, and those for what happens by
+    itself."""
+    return _lanes(settings) + 4
+
+
+def _lanes(settings: Settings) -> int:
+    return _LANES if settings.journal_batch > 1 else settings.database_pool
+
+
 class Journal:
     """All that visitors write. One a worker.
 
@@ -149,7 +168,7 @@ class Journal:
         self._turns = Gathering(
             self._flush,
             most=settings.journal_batch,
-            lanes=_LANES if settings.journal_batch > 1 else settings.database_pool,
+            lanes=_lanes(settings),
             waiting=settings.journal_queue,
         )
         self._reads: Gathering[tuple[uuid.UUID, asyncio.Future[Scan | None]]] = Gathering(
@@ -310,8 +329,7 @@ class Journal:
             await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311
         except errors.Unavailable as error:
             for turn in first.values():
-                # It may or may not have been written: what is remembered may be old.
-                self._remembered.pop(turn.scan.scan_id, None)
+                self._doubt(turn.scan)
                 turn.fail(error)
             refused = []
             self._check()
@@ -353,6 +371,8 @@ class Journal:
         await self._heed(visits)
         for visit, turn in visits.items():
             self._remember_visit(visit)
+            if turn.replays:
+                self._doubt(visit.scan)  # there may be later decisions already
             if turn.opening is not None:
                 metrics.scanned(bot=visit.scan.bot is not None)
             if visit.taken is not None:
@@ -421,7 +441,7 @@ class Journal:
     async def _pool_answers(self) -> bool:
         try:
             async with db.acquire(self._pool) as connection:
-                return not await connection.fetchval("SELECT pg_is_in_recovery()")
+                return bool(await connection.fetchval(db.WRITABLE))
         except errors.Unavailable:
             return False
 
@@ -429,30 +449,37 @@ class Journal:
         """Notice when the database is back, and write what was spooled. Beside all else, until it
         is cancelled."""
         while True:
-            if self._away.is_set() and await self._answers():
-                log.warning("the database is back")
-                self._away.clear()
-            if not self._away.is_set():
-                try:
+            try:
+                if self._away.is_set() and await self._answers():
+                    log.warning("the database is back")
+                    self._away.clear()
+                if not self._away.is_set():
                     await self.write_spooled()
-                except (errors.Unavailable, OSError) as error:
-                    log.warning("the spool is not written yet", error=str(error))
-                    self._check()
+            except (errors.Unavailable, OSError) as error:
+                log.warning("the spool is not written yet", error=str(error))
+                self._check()
+            except Exception:
+                # What is in the spool stays there, and visitors are served all the same.
+                log.exception("the spool cannot be written")
+                await asyncio.sleep(_LOOK_AGAIN_S)
             await asyncio.sleep(_LOOK_EVERY_S)
 
     def _last_known(self, scanned: Scan) -> Routing:
+        """By this worker, or since the database went away by any."""
         known = self._remembered.get(scanned.scan_id)
-        if known is None or not known.routings:
+        routings = known.routings if known is not None else []
+        if self._outage is not None:
+            routings = self._outage.routings(scanned.scan_id, routings)
+        if not routings:
             raise errors.Unavailable("The database does not answer")
-        return known.routings[-1]
+        return routings[-1]
 
     def _find_spooled(self, away: Outage, scan_id: uuid.UUID) -> Scan:
         """A scan that another worker has opened meanwhile."""
         record = away.find(scan_id)
         if record is None:
             raise errors.Unavailable("The database does not answer")
-        routings = [record.routing] if record.routing else []
-        self._remember(_Remembered(record.scan, None, routings))
+        self._remember(_Remembered(record.scan))
         return record.scan
 
     async def _spooled(
@@ -496,22 +523,24 @@ class Journal:
             start = at = int(await _sql.lock_spool(connection, spool_id=spooled.spool_id))
         while at < len(records):
             turns = self._next_turns(records[at : at + _SPOOLED_AT_ONCE])
-            if turns and await self._could_write(turns, spooled.spool_id, at):
-                at += len(turns)
-            elif turns[1:] and await self._could_write(turns[:1], spooled.spool_id, at):
-                at += 1  # one of the others is at fault
-            else:
-                log.error("a spooled record cannot be written: it is put aside")
-                await asyncio.to_thread(spooled.reject, records[at])
-                at += 1
+            # Where one is at fault, those before it are written by themselves.
+            while turns and not await self._could_write(turns, spooled.spool_id, at):
+                turns = turns[: len(turns) // 2]
+            if not turns:
+                await self._put_aside(spooled, records[at])
+            at += max(1, len(turns))
         return at - start
 
+    async def _put_aside(self, spooled: Spooled, record: bytes) -> None:
+        log.error("a spooled record cannot be written: it is put aside", file=spooled.path.name)
+        await asyncio.to_thread(spooled.reject, record)
+
     async def _could_write(self, turns: list[_Turn], spool_id: uuid.UUID, at: int) -> bool:
+        """False: one of them is at fault. Raises whatever else there may be: no record is given up
+        for what is not its own fault."""
         try:
             await self._write(turns, _Mark(spool_id, at + len(turns)))
-        except errors.Unavailable:
-            raise
-        except Exception as error:
+        except _FAULTY as error:
             log.warning("spooled records not written", records=len(turns), error=str(error))
             return False
         return True
@@ -566,11 +595,20 @@ class Journal:
                 turn.decide(visit)
                 if visit.ask is None:
                     visit.answer  # noqa: B018 (there must be one)
+            except errors.Conflict as error:
+                turn.fail(self._not_yet(turn.scan.scan_id) or error)
+                continue
             except Exception as error:
                 turn.fail(error)
                 continue
             visits[visit] = turn
         return visits
+
+    def _not_yet(self, scan_id: uuid.UUID) -> errors.Unavailable | None:
+        """Whether what a scan was shown is still in the spool, and not in the database yet."""
+        if self._outage is None or self._outage.find(scan_id) is None:
+            return None
+        return errors.Unavailable("What this scan was shown is being written")
 
     async def _read_routings(
         self, connection: db.Connection, turns: list[_Turn], locked: _Locked
@@ -625,6 +663,12 @@ class Journal:
             known.revision = visit.visitor.revision + 1
         if visit.routing is not None:
             known.routings.append(visit.routing)
+
+    def _doubt(self, scanned: Scan) -> None:
+        """What is remembered may be old: it is read anew, unless the database is away, and this is
+        all that there is."""
+        if known := self._remembered.get(scanned.scan_id):
+            known.revision = None
 
     async def _read_scan(self, scan_id: uuid.UUID) -> Scan | None:
         future: asyncio.Future[Scan | None] = asyncio.get_running_loop().create_future()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -12,9 +12,8 @@ import asyncpg
 import structlog
 
 from geo import iplocate, places
-from service import accounts, db, errors, metrics
+from service import accounts, db, errors, journal, metrics
 from service.directory import Directory
-from service.journal import Journal
 from service.news import News
 from service.settings import Settings
 from service.spool import Spool
@@ -37,7 +36,7 @@ class Service:
     pool: asyncpg.Pool
     directory: Directory
     news: News
-    journal: Journal
+    journal: journal.Journal
     locator: iplocate.IpLocator
     secret: bytes
     # The work beside the requests that fails.
@@ -101,8 +100,10 @@ class Service:
 async def running(settings: Settings, database_url: str) -> AsyncIterator[Service]:
     """A worker's parts, running. Raises `errors.Unavailable`, `errors.SchemaOutdated`."""
     places.default()  # loaded before the first visitor comes, not by them
-    pool = await db.connect_pool(database_url, settings.database_pool)
-    try:
+    async with (
+        _pool(database_url, settings.database_pool) as pool,
+        _pool(database_url, journal.connections(settings), db.BY_KEY) as by_key,
+    ):
         directory = Directory()
         async with db.acquire(pool) as connection:
             await db.check_schema(connection)
@@ -114,8 +115,8 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             pool=pool,
             directory=directory,
             news=news,
-            journal=Journal(
-                pool,
+            journal=journal.Journal(
+                by_key,
                 directory,
                 settings,
                 secret,
@@ -142,6 +143,15 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             finally:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(service.journal.drained(), _DRAIN_WITHIN_S)
+
+
+@asynccontextmanager
+async def _pool(
+    url: str, size: int, session: Mapping[str, str] | None = None
+) -> AsyncIterator[asyncpg.Pool]:
+    pool = await db.connect_pool(url, size, session)
+    try:
+        yield pool
     finally:
         # Connections that are still at work get a moment to finish.
         try:

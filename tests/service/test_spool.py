@@ -241,14 +241,12 @@ async def test_a_disk_that_fails_costs_no_room(
         assert records == [b"kept"]
 
 
-async def test_the_file_of_a_worker_that_lives_is_left_to_it(folder: Path) -> None:
-    with another_worker(folder):
+async def test_a_workers_file_is_left_to_it_while_it_lives_and_then_goes_to_one_other(
+    folder: Path,
+) -> None:
+    with another_worker(folder) as process:
         assert await opened(folder).take() == []
         assert len(files(folder)) == 1
-
-
-async def test_of_two_workers_one_takes_over_what_a_dead_one_has_kept(folder: Path) -> None:
-    with another_worker(folder) as process:
         process.kill()
         process.wait()
     heirs = [opened(folder) for _ in range(8)]
@@ -262,14 +260,14 @@ async def test_of_two_workers_one_takes_over_what_a_dead_one_has_kept(folder: Pa
 
 
 async def test_an_heir_that_dies_has_an_heir(folder: Path) -> None:
-    with another_worker(folder) as process:
-        process.kill()
-        process.wait()
-    (first,) = await opened(folder).take()
+    dying = opened(folder)
+    await dying.keep(b"a", b"record")
+    (first,) = await dying.take()
+    assert await opened(folder).take() == []
     os.close(first.handle)  # as the kernel does for one who dies
     (second,) = await opened(folder).take()
     assert second.spool_id == first.spool_id
-    assert second.records() == first.records()
+    assert second.records() == [b"record"]
 
 
 @pytest.fixture
