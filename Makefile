@@ -36,7 +36,7 @@ run: $(RUNTIME)
 	@exec $(BIN)/nearcode demo --port $(PORT)
 
 test: $(DEV)
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff check

@@ -42,7 +42,7 @@ from service.gathering import Gathering
 from service.outage import Outage
 from service.settings import Settings
 from service.spool import Spool, Spooled
-from service.steps import hold, locate, route, scan, show
+from service.steps import hold, join, locate, route, scan, show
 from service.steps.scan import Opening
 from service.visits import Visit, Visitor, Visits
 from service.writing import Key
@@ -209,6 +209,17 @@ class Journal:
         been shown a code that this could be about.
         """
         return await self._turn(scanned, lambda visit: self._visits.tell(visit, event, about))
+
+    async def leave(self, chain_id: uuid.UUID, join_id: uuid.UUID) -> asyncpg.Record:
+        """A member has left: their place is free again. The join, with the time at which they left.
+        Raises `errors.NotFound`."""
+        async with db.acquire(self._pool) as connection, connection.transaction():
+            found, freed = await join.leave(connection, chain_id, join_id)
+        if found is None:
+            raise errors.NotFound("There is no such join")
+        if freed is not None:
+            self._learn([freed])
+        return found
 
     async def current(self, scanned: Scan) -> Routing:
         """The scan's routing as it stands."""

@@ -121,6 +121,14 @@ async def joins(
     return answers.page("joins", rows, limit, "join_id", join_json)
 
 
+@router.post("/joins/{join_id}/left")
+async def left(join_id: str, service: ServiceDep, caller: context.Hq) -> dict[str, Any]:
+    """A member has left the group, as a CRM or a connected WeCom knows: their place is free again.
+    Once is enough; again changes nothing."""
+    found = context.parse_uuid(join_id, "join")
+    return join_json(await service.journal.leave(caller.chain_id, found))
+
+
 def _wants_csv(request: Request) -> bool:
     return request.url.path.endswith(".csv") or "text/csv" in request.headers.get("accept", "")
 

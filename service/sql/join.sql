@@ -8,3 +8,28 @@ WHERE chain_id = :chain_id
   AND (:since::timestamptz IS NULL OR join_id >= uuid7_floor(:since))
   AND (:stores::text[] IS NULL OR store = ANY(:stores))
 ORDER BY join_id LIMIT :most;
+
+-- name: get_join(chain_id, join_id)^
+SELECT * FROM joins WHERE chain_id = :chain_id AND join_id = :join_id;
+
+-- name: lock_code(chain_id, code_id)^
+-- The code before its hold, as everybody does (journal.sql).
+SELECT code_id FROM codes WHERE chain_id = :chain_id AND code_id = :code_id FOR UPDATE;
+
+-- name: leave(chain_id, join_id)^
+-- A member has left: their place is free again. The code's counters, or nothing if they had left
+-- before. The code is locked.
+WITH gone AS (
+    UPDATE joins SET left_at = now()
+    WHERE chain_id = :chain_id AND join_id = :join_id AND left_at IS NULL
+    RETURNING hold_id
+), freed AS (
+    UPDATE holds SET state = 'released', settled_at = now()
+    FROM gone
+    WHERE holds.chain_id = :chain_id AND holds.hold_id = gone.hold_id AND holds.state = 'joined'
+    RETURNING holds.code_id
+)
+UPDATE codes SET members = greatest(codes.members - 1, 0), revision = codes.revision + 1
+FROM freed
+WHERE codes.chain_id = :chain_id AND codes.code_id = freed.code_id
+RETURNING codes.code_id, codes.members, codes.held, codes.revision;

@@ -13,6 +13,7 @@ import asyncpg
 from service import db
 from service.domain import (
     Code,
+    Counters,
     Evidence,
     Routing,
     Scan,
@@ -79,6 +80,20 @@ def row(
         "evidence": evidence.value,
         "joined_at": at,
     }
+
+
+async def leave(
+    connection: db.Connection, chain_id: uuid.UUID, join_id: uuid.UUID
+) -> tuple[asyncpg.Record | None, Counters | None]:
+    """A member has left. The join as it then stands, None if there is none; and the code's counters
+    if a place was freed: who leaves twice leaves once. Runs in the caller's transaction."""
+    key = {"chain_id": chain_id, "join_id": join_id}
+    found = await _sql.get_join(connection, **key)
+    if found is None:
+        return None, None
+    await _sql.lock_code(connection, chain_id=chain_id, code_id=found["code_id"])
+    freed = await _sql.leave(connection, **key)
+    return await _sql.get_join(connection, **key), freed and Counters(**freed)
 
 
 async def exported(

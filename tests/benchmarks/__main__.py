@@ -22,6 +22,7 @@ NAMES = {
     "codes": "QR codes read and drawn",
     "importing": "30,000 stores from a CSV file into PostgreSQL",
     "scans": "visitors' requests through HTTP, each durable before it is answered",
+    "crashes": "workers and PostgreSQL killed under load, and what was answered counted",
 }
 
 

@@ -1,6 +1,5 @@
 """What the full route's time is made of: each part alone, on the 25,000-store world."""
 
-import heapq
 import math
 from collections.abc import Callable, Iterator
 
@@ -37,9 +36,6 @@ def run(options: Options) -> Iterator[str]:
     def asked(number: int) -> route.Route:
         return route.Route(world.directory, world.entry, nearest.RULES, worlds.NOW, fixes[number])
 
-    def merged(number: int) -> object:
-        return next(heapq.merge(iter((number,)), iter(()), key=lambda each: (each, "")))
-
     calls: dict[str, Callable[[int], object]] = {
         nearest.BARE: bare.nearest_of,
         full: lambda number: asked(number).explain(),
@@ -55,7 +51,6 @@ def run(options: Options) -> Iterator[str]:
         ),
         "- who could serve is asked": lambda number: world.chain.can_serve(some_store, worlds.NOW),
         "- areas that hold the visitor": lambda number: world.chain.areas_at(points[number]),
-        "- two walks merged": merged,
         "- is there a doubt": lambda number: asked(number).doubt(),
         "- the routing written down": lambda number: Routing(
             None,
