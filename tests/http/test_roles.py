@@ -115,7 +115,9 @@ def theirs(shared: Running) -> Iterator[Chain]:
 def names_of(chain: Chain) -> dict[str, str]:
     code = chain.get("/api/v1/stores/S3/codes")["codes"][0]
     keys = chain.get("/api/v1/keys")["keys"]
+    joins = chain.get("/api/v1/joins")["joins"]
     return {
+        "join_id": joins[0]["join_id"] if joins else "join_id",
         "store": "S3",
         "code_id": code["code_id"],
         "entry": chain.entry,
