@@ -5,7 +5,7 @@ methods that take a connection and named arguments.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Any, TypeAlias
@@ -153,6 +153,12 @@ async def acquire(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
         if isinstance(error, ValueError):
             raise  # asyncpg's DataError: a value that fits no column is no lost connection
         raise errors.Unavailable("The database does not answer") from error
+
+
+def columns(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dict[str, Sequence[object]]:
+    """Rows as the columns that `unnest` takes, by name."""
+    found = list(zip(*rows, strict=True)) or [()] * len(names)
+    return dict(zip(names, found, strict=True))
 
 
 def migrations() -> list[tuple[str, str]]:

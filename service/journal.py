@@ -161,7 +161,7 @@ class Journal:
         )
         self._outage = Outage(directory, spool) if spool is not None else None
         self._answers = answers or self._pool_answers
-        self._away = asyncio.Event()
+        self._away = False
         self._checking: asyncio.Task[None] | None = None
         self._taken: list[Spooled] = []
         self._remembered: OrderedDict[uuid.UUID, _Remembered] = OrderedDict()
@@ -223,14 +223,14 @@ class Journal:
 
     async def current(self, scanned: Scan) -> Routing:
         """The scan's routing as it stands."""
-        if self._away.is_set():
+        if self._away:
             return self._last_known(scanned)
         async with self._reading() as connection:
             return await _current(connection, scanned)
 
     async def look(self, scanned: Scan) -> Look:
         """The scan as a page shows it."""
-        if self._outage is not None and self._away.is_set():
+        if self._outage is not None and self._away:
             return Look(
                 routing=self._last_known(scanned),
                 standing=self._outage.standing(scanned),
@@ -256,7 +256,7 @@ class Journal:
         known = self._remembered.get(scan_id)
         if known is not None:
             return known.scan
-        if self._outage is not None and self._away.is_set():
+        if self._outage is not None and self._away:
             return self._find_spooled(self._outage, scan_id)
         found = await self._read_scan(scan_id)
         if found is None and self._outage is not None:
@@ -284,22 +284,23 @@ class Journal:
     # What happens by itself
 
     async def sweep(self) -> int:
-        """Free the seats whose time is up, and forget positions that have served; how often a code
-        had seats freed. One worker at a time does it for all: the others let it be."""
+        """Free the seats whose time is up, and forget positions that have served; how many seats
+        were freed. One worker at a time does it for all: the others let it be."""
         freed = 0
-        while counters := await self._expired():
-            self._learn(counters)
-            metrics.seats(expired=len(counters))
-            freed += len(counters)
+        while seats := await self._expire():
+            metrics.seats(expired=seats)
+            freed += seats
         async with db.acquire(self._pool) as connection:
             await _visitors.forget_positions(connection, minutes=self._settings.position_minutes)
         return freed
 
-    async def _expired(self) -> list[Counters]:
+    async def _expire(self) -> int:
         async with db.acquire(self._pool) as connection, connection.transaction():
             if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _SWEEPER):
-                return []
-            return await hold.expire(connection)
+                return 0
+            counters, seats = await hold.expire(connection)
+        self._learn(counters)
+        return seats
 
     # One request's turn
 
@@ -310,7 +311,7 @@ class Journal:
         *,
         opening: Opening | None = None,
     ) -> Routing:
-        if self._outage is not None and self._away.is_set():
+        if self._outage is not None and self._away:
             return await self._spooled(self._outage, scanned, decide, opening)
         done: asyncio.Future[Routing] = asyncio.get_running_loop().create_future()
         try:
@@ -441,12 +442,12 @@ class Journal:
             raise
 
     async def _see_if_away(self) -> None:
-        if self._away.is_set() or await self._answers():
+        if self._away or await self._answers():
             return
         log.warning("the database is away")
         if self._outage is not None:
             self._outage.begin()
-        self._away.set()
+        self._away = True
         await self._pool.expire_connections()
 
     async def _pool_answers(self) -> bool:
@@ -461,10 +462,10 @@ class Journal:
         is cancelled."""
         while True:
             try:
-                if self._away.is_set() and await self._answers():
+                if self._away and await self._answers():
                     log.warning("the database is back")
-                    self._away.clear()
-                if not self._away.is_set():
+                    self._away = False
+                if not self._away:
                     await self.write_spooled()
             except (errors.Unavailable, OSError) as error:
                 log.warning("the spool is not written yet", error=str(error))

@@ -6,7 +6,7 @@ and by key, and then their holds.
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
@@ -22,6 +22,11 @@ _sql = db.load("journal")
 
 CodeKey: TypeAlias = tuple[uuid.UUID, uuid.UUID]
 """A code: chain, code."""
+
+_CODE = ("chain_ids", "code_ids")
+_HELD = ("chain_ids", "hold_ids")
+_SETTLED = (*_HELD, "states")
+_CHANGE = (*_CODE, "asked", "joined", "released", "late")
 
 
 @dataclass(slots=True)
@@ -49,7 +54,7 @@ async def seat(
         if visit.ask is not None:
             codes[chain_id, visit.ask.code.code_id].asking.append(visit)
         if visit.gives_up is not None:
-            codes[chain_id, visit.gives_up.code_id]
+            codes.setdefault((chain_id, visit.gives_up.code_id), _Seats())  # to be locked
             leaving.append(visit)
         found = visit.joining
         if found is not None and found.counts:
@@ -62,7 +67,7 @@ async def seat(
         return [], []
     if joining or leaving:
         # Their holds are looked at: the codes first, all of them at once and in order.
-        await db.rows(_sql.lock_codes(connection, **_columns(_CODE, codes)))
+        await db.rows(_sql.lock_codes(connection, **db.columns(_CODE, codes)))
     if joining:
         await _join(connection, joining, codes)
     counted = await _count(connection, codes)
@@ -77,11 +82,10 @@ async def seat(
     ]
     if released:
         freed: dict[CodeKey, _Seats] = defaultdict(_Seats)
-        for row in await db.rows(_sql.settle_holds(connection, **_columns(_SETTLED, released))):
+        for row in await db.rows(_sql.settle_holds(connection, **db.columns(_SETTLED, released))):
             freed[row["chain_id"], row["code_id"]].released += 1
             left[row["hold_id"]].freed = True
-        if freed:
-            counted |= await _count(connection, freed)
+        counted |= await _count(connection, freed)
     late = [
         (visit.scan.chain_id, visit.joining.hold_id)
         for seats in codes.values()
@@ -89,7 +93,7 @@ async def seat(
         if visit.joined and visit.joining is not None and visit.joining.hold_id is not None
     ]
     if late:
-        await _sql.join_late(connection, **_columns(_HELD, late))
+        await _sql.join_late(connection, **db.columns(_HELD, late))
     return [
         Counters(row["code_id"], row["members"], row["held"], row["revision"])
         for row in counted.values()
@@ -103,29 +107,28 @@ async def _join(
     settled = [
         (visit.scan.chain_id, hold_id, HoldState.JOINED.value) for hold_id, visit in joining.items()
     ]
-    for row in await db.rows(_sql.settle_holds(connection, **_columns(_SETTLED, settled))):
+    for row in await db.rows(_sql.settle_holds(connection, **db.columns(_SETTLED, settled))):
         codes[row["chain_id"], row["code_id"]].joined += 1
         joining.pop(row["hold_id"]).joined = True
     if joining:
         asked = [(visit.scan.chain_id, hold_id) for hold_id, visit in joining.items()]
-        for row in await db.rows(_sql.late_holds(connection, **_columns(_HELD, asked))):
+        for row in await db.rows(_sql.late_holds(connection, **db.columns(_HELD, asked))):
             codes[row["chain_id"], row["code_id"]].late.append(joining[row["hold_id"]])
 
 
 async def _count(
     connection: db.Connection, codes: Mapping[CodeKey, _Seats]
 ) -> dict[uuid.UUID, asyncpg.Record]:
-    """Change the counters as far as there is room; what they are then, and what was granted."""
-    rows = await db.rows(
-        _sql.count_seats(
-            connection,
-            **_columns(_CODE, codes),
-            asked=[len(seats.asking) for seats in codes.values()],
-            joined=[seats.joined for seats in codes.values()],
-            released=[seats.released for seats in codes.values()],
-            late=[len(seats.late) for seats in codes.values()],
-        )
-    )
+    """Change the counters as far as there is room; what they are then, and what was granted. Codes
+    of which nothing changes are let be."""
+    changes = [
+        (*code, len(seats.asking), seats.joined, seats.released, len(seats.late))
+        for code, seats in codes.items()
+        if seats.asking or seats.joined or seats.released or seats.late
+    ]
+    if not changes:
+        return {}
+    rows = await db.rows(_sql.count_seats(connection, **db.columns(_CHANGE, changes)))
     return {row["code_id"]: row for row in rows}
 
 
@@ -156,14 +159,3 @@ def _granted(
                     uuid7(), visit.scan.scan_id, code_id, HoldState.JOINED, visit.now
                 )
     return refused
-
-
-_CODE = ("chain_ids", "code_ids")
-_HELD = ("chain_ids", "hold_ids")
-_SETTLED = (*_HELD, "states")
-
-
-def _columns(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dict[str, Sequence[object]]:
-    """Rows as the columns that `unnest` takes, by name."""
-    columns = list(zip(*rows, strict=True)) or [()] * len(names)
-    return dict(zip(names, columns, strict=True))

@@ -61,11 +61,11 @@ def serve(settings: Settings, database_url: str, listener: socket.socket, worker
     Raises KeyboardInterrupt when it was asked to stop, `errors.NearcodeError` if it cannot start.
     """
     if workers == 1:
-        _Server(_config(app.create_app(settings, database_url))).run(sockets=[listener])
+        _Server(configured(app.create_app(settings, database_url))).run(sockets=[listener])
         return
     # Workers are processes of their own: they read their settings from the environment.
     os.environ["NEARCODE_DATABASE_URL"] = database_url
-    config = _config("service.server:from_environment", workers=workers)
+    config = configured("service.server:from_environment", workers=workers)
     # New, because what is in it is taken for what these workers have counted.
     with tempfile.TemporaryDirectory(prefix="nearcode-metrics-") as folder:
         os.environ[metrics.FOLDER] = folder
@@ -82,7 +82,8 @@ def from_environment() -> FastAPI:
     return app.create_app(settings, url.get_secret_value())
 
 
-def _config(target: FastAPI | str, workers: int = 1) -> uvicorn.Config:
+def configured(target: FastAPI | str, workers: int = 1) -> uvicorn.Config:
+    """How uvicorn serves this."""
     return uvicorn.Config(
         target,
         factory=isinstance(target, str),

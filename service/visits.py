@@ -217,7 +217,6 @@ class Visits:
         *,
         chosen: str | None = None,
         standing: Fix | None = None,
-        reported: frozenset[uuid.UUID] = frozenset(),
     ) -> route.Route:
         return route.Route(
             directory=self._directory,
@@ -227,7 +226,6 @@ class Visits:
             fix=fix,
             chosen=chosen,
             standing=standing.point if standing else None,
-            reported=reported,
         )
 
     # Seats

@@ -23,6 +23,9 @@ _sql = db.load("journal")
 Key: TypeAlias = tuple[uuid.UUID, uuid.UUID, str]
 """A visitor at an entry: chain, visitor, entry."""
 
+_KEY = ("chain_ids", "visitor_ids", "entries")
+_HELD = ("chain_ids", "hold_ids")
+
 Row: TypeAlias = dict[str, Any]
 
 # A visitor is not shown a code again that they said does not work.
@@ -37,19 +40,16 @@ async def lock(
     meet, asked = list(new), list(known)
     rows: list[asyncpg.Record] = []
     if asked:
-        rows = await db.rows(_sql.lock_visitors(connection, **_keys(asked)))
+        rows = await db.rows(_sql.lock_visitors(connection, **db.columns(_KEY, asked)))
         if len(rows) < len(asked):
             # Who scanned while the database was away may come on before that scan is written.
             meet += set(asked) - {_key(row) for row in rows}
     if meet:
-        rows += await db.rows(_sql.meet_visitors(connection, **_keys(meet)))
+        rows += await db.rows(_sql.meet_visitors(connection, **db.columns(_KEY, meet)))
     had = [(row["chain_id"], row["hold_id"]) for row in rows if row["hold_id"] is not None]
     holds: dict[uuid.UUID, asyncpg.Record] = {}
     if had:
-        chain_ids, hold_ids = zip(*had, strict=True)
-        found = await db.rows(
-            _sql.read_holds(connection, chain_ids=list(chain_ids), hold_ids=list(hold_ids))
-        )
+        found = await db.rows(_sql.read_holds(connection, **db.columns(_HELD, had)))
         holds = {row["hold_id"]: row for row in found}
     return {_key(row): (_visitor(row, holds), row["now"]) for row in rows}
 
@@ -166,15 +166,6 @@ def _default(value: object) -> str:
     if isinstance(value, uuid.UUID):
         return str(value)  # asyncpg's own kind
     raise TypeError(f"{type(value).__name__} is no JSON")
-
-
-def _keys(keys: list[Key]) -> dict[str, list[Any]]:
-    chain_ids, visitor_ids, entries = zip(*keys, strict=True)
-    return {
-        "chain_ids": list(chain_ids),
-        "visitor_ids": list(visitor_ids),
-        "entries": list(entries),
-    }
 
 
 def key_of(scanned: Scan) -> Key:

@@ -7,15 +7,13 @@ database costs a test some 0.15 s, and without fsync not measurably less.
 import itertools
 import os
 import shutil
-import tempfile
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import asyncpg
 import pytest
 
-from service import db, embedded
+from service import db
 from service.settings import Settings
 from tests import running
 from tests.running import run
@@ -63,11 +61,7 @@ async def execute(url: str, *statements: str) -> None:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The session's PostgreSQL: its maintenance database."""
-    # Not pytest's own temporary folder, whose mode a second pytest on the machine resets.
-    with (
-        tempfile.TemporaryDirectory(prefix="nearcode-tests-") as folder,
-        embedded.EmbeddedPostgres(Path(folder) / "data") as server,
-    ):
+    with running.own_server() as server:
         yield with_database(server.url, "postgres")
 
 

@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import uvicorn
 
-from service import accounts, app, catalog, db, importing, server, tabular
+from service import accounts, app, catalog, db, embedded, importing, server, tabular
 from service.domain import Role
 from service.settings import Settings
 
@@ -19,6 +21,19 @@ T = TypeVar("T")
 CHAIN = "tea"
 ENTRY = "tea"
 MANAGED = ("S1", "S2")
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[embedded.EmbeddedPostgres]:
+    """A PostgreSQL of its own, which goes with the block.
+
+    Not in pytest's own temporary folder, whose mode a second pytest on the machine resets.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="nearcode-tests-") as folder,
+        embedded.EmbeddedPostgres(Path(folder) / "data") as started,
+    ):
+        yield started
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,10 +50,8 @@ def install(app: FastAPI) -> None:
 
 async def answer(request: Request, error: Exception) -> Response:
     """The problem that an error is."""
-    for kind, handler in _HANDLERS.items():
-        if isinstance(error, kind):
-            return await handler(request, error)
-    return await _unknown(request, error)
+    handler = next(handler for kind, handler in _HANDLERS.items() if isinstance(error, kind))
+    return await handler(request, error)
 
 
 async def _known(_: Request, error: Exception) -> Response:

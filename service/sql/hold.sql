@@ -27,7 +27,7 @@ WITH due AS MATERIALIZED (
 UPDATE codes SET held = locked.held - freed.seats, revision = locked.revision + 1
 FROM freed JOIN locked USING (chain_id, code_id)
 WHERE codes.chain_id = locked.chain_id AND codes.code_id = locked.code_id
-RETURNING codes.code_id, codes.members, codes.held, codes.revision;
+RETURNING codes.code_id, codes.members, codes.held, codes.revision, freed.seats;
 
 -- name: release_newest(chain_id, code_id, seats)!
 -- Gives back the youngest held seats of a code that has become too small for them.

@@ -12,10 +12,6 @@ ORDER BY join_id LIMIT :most;
 -- name: get_join(chain_id, join_id)^
 SELECT * FROM joins WHERE chain_id = :chain_id AND join_id = :join_id;
 
--- name: lock_code(chain_id, code_id)^
--- The code before its hold, as everybody does (journal.sql).
-SELECT code_id FROM codes WHERE chain_id = :chain_id AND code_id = :code_id FOR UPDATE;
-
 -- name: leave(chain_id, join_id)^
 -- A member has left: their place is free again. The code's counters, or nothing if they had left
 -- before. The code is locked.

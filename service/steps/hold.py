@@ -57,10 +57,14 @@ async def state(
     return HoldState(found) if found else None
 
 
-async def expire(connection: db.Connection, *, most: int = 1000) -> list[Counters]:
-    """Free the seats whose time is up, `most` at a time; the counters of their codes."""
+async def expire(connection: db.Connection, *, most: int = 1000) -> tuple[list[Counters], int]:
+    """Free the seats whose time is up, `most` at a time; the counters of their codes, and how many
+    seats that were."""
     rows: list[asyncpg.Record] = await db.rows(_sql.expire_due(connection, most=most))
-    return [Counters(**row) for row in rows]
+    counters = [
+        Counters(row["code_id"], row["members"], row["held"], row["revision"]) for row in rows
+    ]
+    return counters, sum(row["seats"] for row in rows)
 
 
 async def shrink(

@@ -23,6 +23,7 @@ from service.domain import (
 )
 
 _sql = db.load("join")
+_journal = db.load("journal")
 
 
 def evidence_row(
@@ -91,7 +92,10 @@ async def leave(
     found = await _sql.get_join(connection, **key)
     if found is None:
         return None, None
-    await _sql.lock_code(connection, chain_id=chain_id, code_id=found["code_id"])
+    # The code before its hold, as everybody does.
+    await db.rows(
+        _journal.lock_codes(connection, chain_ids=[chain_id], code_ids=[found["code_id"]])
+    )
     freed = await _sql.leave(connection, **key)
     return await _sql.get_join(connection, **key), freed and Counters(**freed)
 

@@ -31,16 +31,7 @@ def create_app(answer: object) -> FastAPI:
 
 
 def main(port: int, answer: Path) -> None:
-    config = uvicorn.Config(
-        create_app(orjson.loads(answer.read_bytes())),
-        loop="uvloop",
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=65,
-    )
+    config = server.configured(create_app(orjson.loads(answer.read_bytes())))
     uvicorn.Server(config).run(sockets=[server.listen("127.0.0.1", port)])
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -31,10 +30,7 @@ TELL = "window.tellPosition()"
 @pytest.fixture
 def server() -> Iterator[embedded.EmbeddedPostgres]:
     """A server of its own, to be stopped."""
-    with (
-        tempfile.TemporaryDirectory(prefix="nearcode-tests-") as folder,
-        embedded.EmbeddedPostgres(Path(folder) / "data") as started,
-    ):
+    with running.own_server() as started:
         yield started
 
 

@@ -19,8 +19,19 @@ import httpx
 
 from service import db
 from tests import running
-from tests.running import CHAIN, ENTRY
+from tests.running import CHAIN, ENTRY, Running
 from tests.service import auditing
+
+# Of services that such a crowd comes to: no limit of theirs is what is asked about.
+UNLIMITED: dict[str, Any] = {
+    "sweep_s": 0.2,
+    "poll_s": 0.2,
+    "database_pool": 5,
+    "max_capacity": 100_000,
+    "max_holds_per_address": 0,
+    "max_holds_per_subnet": 0,
+    "complaints_to_pause": 0,
+}
 
 HERE = {"lon": 121.4737, "lat": 31.2304, "accuracy_m": 10}
 _PAUSE_S = 0.05
@@ -37,6 +48,15 @@ class _Scan:
     perhaps: Counter[str] = field(default_factory=Counter)  # not answered: done or not
     codes: list[str] = field(default_factory=list)  # shown, in order
     witnessed: list[str] = field(default_factory=list)  # codes that were pressed or joined
+
+
+def put_up_stores(service: Running) -> None:
+    """S1, near which all visitors stand, with three seats; S2 and S3, which have room for all."""
+    service.put_entry()
+    service.put_code("S1", "one", capacity=3)
+    service.put_code("S2", "two", capacity=100_000)
+    service.put_store("S3", 121.4937, 31.2304)
+    service.put_code("S3", "three", capacity=100_000)
 
 
 class Crowd:

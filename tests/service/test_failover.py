@@ -24,7 +24,7 @@ from service.settings import Settings
 from tests import running
 from tests.conftest import execute
 from tests.running import Running
-from tests.service.crowd import Crowd
+from tests.service.crowd import UNLIMITED, Crowd, put_up_stores
 
 BACK_WITHIN_S = 20  # five on a machine that does nothing else; what it is gets printed
 
@@ -192,22 +192,8 @@ async def until_synchronous(url: str) -> None:
 def stores(pair: Pair, tmp_path: Path) -> Iterator[Running]:
     """S1 with three seats, and S2 and S3, which have room for all."""
     running.run(db.migrate(pair.url))
-    settings = Settings(
-        data_dir=tmp_path,
-        sweep_s=0.2,
-        poll_s=0.2,
-        database_pool=5,
-        max_capacity=100_000,
-        max_holds_per_address=0,
-        max_holds_per_subnet=0,
-        complaints_to_pause=0,
-    )
-    with running.running(pair.url, settings) as service:
-        service.put_entry()
-        service.put_code("S1", "one", capacity=3)
-        service.put_code("S2", "two", capacity=100_000)
-        service.put_store("S3", 121.4937, 31.2304)
-        service.put_code("S3", "three", capacity=100_000)
+    with running.running(pair.url, Settings(data_dir=tmp_path, **UNLIMITED)) as service:
+        put_up_stores(service)
         yield service
 
 

@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from tests import running
 from tests.conftest import execute, with_database
 from tests.running import ENTRY, Running
 from tests.service import processes
-from tests.service.crowd import Crowd
+from tests.service.crowd import UNLIMITED, Crowd, put_up_stores
 
 AWAY_S = float(os.environ.get("NEARCODE_TEST_OUTAGE_S", "3"))
 BACK_WITHIN_S = 20  # five on a machine that does nothing else; what it is gets printed
@@ -40,11 +39,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[embedded.EmbeddedPostgres]:
-    # Not pytest's own temporary folder, whose mode a second pytest on the machine resets.
-    with (
-        tempfile.TemporaryDirectory(prefix="nearcode-tests-") as folder,
-        embedded.EmbeddedPostgres(Path(folder) / "data") as started,
-    ):
+    with running.own_server() as started:
         yield started
 
 
@@ -62,27 +57,14 @@ def url(server: embedded.EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        data_dir=tmp_path,
-        sweep_s=0.2,
-        poll_s=0.2,
-        database_pool=5,
-        max_capacity=100_000,
-        max_holds_per_address=0,
-        max_holds_per_subnet=0,
-        complaints_to_pause=0,
-    )
+    return Settings(data_dir=tmp_path, **UNLIMITED)
 
 
 @pytest.fixture
 def stores(url: str, settings: Settings) -> Iterator[Running]:
     """S1, near which all visitors stand, with three seats; S2 and S3, which have room for all."""
     with running.running(url, settings) as service:
-        service.put_entry()
-        service.put_code("S1", "one", capacity=3)
-        service.put_code("S2", "two", capacity=100_000)
-        service.put_store("S3", 121.4937, 31.2304)
-        service.put_code("S3", "three", capacity=100_000)
+        put_up_stores(service)
         yield service
 
 
