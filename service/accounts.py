@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from service import db, errors
+from service import audit, db, errors
 from service.domain import Role, uuid7
 
 _sql = db.load("accounts")
@@ -30,6 +30,11 @@ class Caller:
     name: str
     role: Role
     stores: frozenset[str]
+
+    @property
+    def actor(self) -> audit.Actor:
+        """Whom the log names."""
+        return audit.Actor(audit.ActorKind.KEY, self.name, self.key_id)
 
     def sees_store(self, store: str | None) -> bool:
         """A manager sees the stores of their key; HQ and readers see the whole chain."""
@@ -52,7 +57,13 @@ async def create_chain(
         raise errors.BadInput.of("chain", "lower-case letters, digits and dashes, 64 at most")
     if timezone not in zoneinfo.available_timezones():
         raise errors.BadInput.of("timezone", f"{timezone} is none; write Asia/Shanghai, say")
-    await _sql.insert_chain(connection, chain_id=uuid7(), chain=chain, name=name, timezone=timezone)
+    async with connection.transaction():
+        made = await _sql.insert_chain(
+            connection, chain_id=uuid7(), chain=chain, name=name, timezone=timezone
+        )
+        if made is not None:
+            after = {"name": name, "timezone": timezone}
+            await audit.record(connection, made, "chain.create", chain, after=after)
     return await chain_id_of(connection, chain)
 
 
@@ -103,15 +114,12 @@ async def create_key(
     elif stores:
         raise errors.BadInput.of("stores", f"a key of the role {role} is for the whole chain")
     key_id, key = uuid7(), f"nck_{secrets.token_urlsafe(32)}"
-    await _sql.insert_key(
-        connection,
-        chain_id=chain_id,
-        key_id=key_id,
-        name=name,
-        role=role.value,
-        stores=sorted(stores),
-        key_hash=_hash(key),
-    )
+    told = {"name": name, "role": role.value, "stores": sorted(stores)}
+    async with connection.transaction():
+        await _sql.insert_key(
+            connection, chain_id=chain_id, key_id=key_id, key_hash=_hash(key), **told
+        )
+        await audit.record(connection, chain_id, "key.create", str(key_id), after=told)
     return key_id, key
 
 
@@ -139,8 +147,14 @@ async def keys(connection: db.Connection, chain_id: uuid.UUID) -> list[asyncpg.R
 
 async def revoke_key(connection: db.Connection, chain_id: uuid.UUID, key_id: uuid.UUID) -> None:
     """Raises `errors.NotFound`."""
-    if await _sql.revoke_key(connection, chain_id=chain_id, key_id=key_id) is None:
-        raise errors.NotFound(f"There is no key {key_id}")
+    async with connection.transaction():
+        row = await _sql.lock_key(connection, chain_id=chain_id, key_id=key_id)
+        if row is None:
+            raise errors.NotFound(f"There is no key {key_id}")
+        if row["revoked_at"] is None:
+            await _sql.revoke_key(connection, chain_id=chain_id, key_id=key_id)
+            was = {"name": row["name"], "role": row["role"], "stores": row["stores"]}
+            await audit.record(connection, chain_id, "key.revoke", str(key_id), before=was)
 
 
 async def installation_secret(connection: db.Connection) -> bytes:

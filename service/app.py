@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs, metrics, runtime
 from service.http import (
+    audit,
     codes,
     console,
     entries,
@@ -62,6 +63,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         codes,
         entries,
         keys,
+        audit,
         reports,
         console,
     ):

@@ -7,7 +7,7 @@ the chain's version, by which workers learn that something has changed.
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ import asyncpg
 
 from geo import places
 from geo.point import Point
-from service import db, errors, qr
+from service import audit, db, errors, qr
 from service.domain import CodeStatus, CountedBy, IpPolicy, StoreStatus, uuid7
 from service.importing import CodeRow, Rejected, StoreRow
 from service.settings import Settings
@@ -101,6 +101,8 @@ async def put_stores(
             if not dry_run:
                 await _write_stores(connection, chain_id, version, batch)
             done(len(batch))
+        if not dry_run:
+            await _log_stores(connection, chain_id, changed, known, alone=len(rows) == 1)
     return Imported(created, updated, unchanged, rejected)
 
 
@@ -178,6 +180,40 @@ async def _write_stores(
     )
 
 
+async def _log_stores(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    changed: Sequence[tuple[str, dict[str, Any]]],
+    known: Mapping[str, asyncpg.Record],
+    *,
+    alone: bool,
+) -> None:
+    """One store by its values, an import by its numbers."""
+    if alone:
+        for store, after in changed:
+            before = known.get(store)
+            await audit.record(
+                connection,
+                chain_id,
+                "store.create" if before is None else "store.update",
+                store,
+                before=None if before is None else dict(before),
+                after=after,
+                store=store,
+            )
+        return
+    created = [store for store, _ in changed if store not in known]
+    updated = [store for store, _ in changed if store in known]
+    if changed:
+        told = {
+            "created": len(created),
+            "updated": len(updated),
+            "stores_created": audit.some(created),
+            "stores_updated": audit.some(updated),
+        }
+        await audit.record(connection, chain_id, "store.import", "stores", after=told)
+
+
 async def find_stores(
     connection: db.Connection,
     chain_id: uuid.UUID,
@@ -212,12 +248,26 @@ async def delete_store(connection: db.Connection, chain_id: uuid.UUID, store: st
     async with connection.transaction():
         version = await _bump(connection, chain_id)
         key = {"chain_id": chain_id, "store": store, "version": version}
-        if await _sql.delete_store(connection, **key) is None:
+        name = await _sql.delete_store(connection, **key)
+        if name is None:
             raise errors.NotFound(f"There is no store {store}")
-        await _sql.retire_codes_of(connection, **key)
+        retired = await db.rows(_sql.retire_codes_of(connection, **key))
+        await audit.record(
+            connection,
+            chain_id,
+            "store.delete",
+            store,
+            before={"name": name, "codes": [row["code_id"] for row in retired]},
+            store=store,
+        )
 
 
 # ---------------------------------------------------------------- codes
+
+_CODE_COLUMNS = (
+    "capacity", "members", "counted_by", "status", "expires_at", "position", "label", "payload",
+    "kind",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +345,21 @@ async def create_code(
             where = "this store" if same else _up_at(used[0]["store"], scope)
             raise errors.Conflict(f"This code is already up at {where}")
         (code_id,) = await _insert_codes(connection, chain_id, version, [new], now, settings)
-        return await get_code(connection, chain_id, code_id)
+        row = await get_code(connection, chain_id, code_id)
+        await _log_new_code(connection, row)
+        return row
+
+
+async def _log_new_code(connection: db.Connection, row: asyncpg.Record) -> None:
+    after = {column: row[column] for column in ("store", *_CODE_COLUMNS)}
+    await audit.record(
+        connection,
+        row["chain_id"],
+        "code.create",
+        str(row["code_id"]),
+        after=after,
+        store=row["store"],
+    )
 
 
 async def import_codes(
@@ -360,7 +424,14 @@ async def import_codes(
                 where = _up_at(known[row.payload], scope)
                 refused.append(Rejected(row.row, "payload", f"this code is up at {where}"))
         if not dry_run:
-            await _insert_codes(connection, chain_id, version, new, now, settings)
+            code_ids = await _insert_codes(connection, chain_id, version, new, now, settings)
+            if code_ids:
+                told = {
+                    "created": len(code_ids),
+                    "stores": audit.some(dict.fromkeys(code.store for code in new)),
+                    "codes": audit.some(code_ids),
+                }
+                await audit.record(connection, chain_id, "code.import", "codes", after=told)
     refused.sort(key=lambda rejection: rejection.row)
     return Imported(len(new), 0, unchanged, tuple(refused))
 
@@ -459,11 +530,7 @@ async def change_code(
             raise errors.NotFound("There is no such code")
         if before["status"] == "retired" and change.get("status", "retired") != "retired":
             raise errors.Conflict("This code is retired: put it up anew")
-        after = {
-            column: change.get(column, before[column])
-            for column in ("capacity", "members", "counted_by", "status", "expires_at",
-                           "position", "label", "payload", "kind")
-        }  # fmt: skip
+        after = {column: change.get(column, before[column]) for column in _CODE_COLUMNS}
         _check_counts(
             qr.CodeKind(after["kind"]), change.get("capacity"), change.get("members"), settings
         )
@@ -495,7 +562,29 @@ async def change_code(
             version=version,
             **after,
         )
+        await audit.record(
+            connection,
+            chain_id,
+            f"code.{_verb(before, after)}",
+            str(code_id),
+            before=dict(before),
+            after=after,
+            store=before["store"],
+        )
         return row
+
+
+_STATUS_VERBS = {"active": "resume", "paused": "pause", "retired": "retire"}
+
+
+def _verb(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """What was done to a code, in the log's word."""
+    changed = {column for column in after if after[column] != before[column]}
+    if "payload" in changed:
+        return "renew"
+    if changed == {"status"}:
+        return _STATUS_VERBS[after["status"]]
+    return "count" if "members" in changed and changed <= {"members", "status"} else "update"
 
 
 async def heed_complaints(
@@ -511,7 +600,18 @@ async def heed_complaints(
         return False
     async with connection.transaction():
         version = await _bump(connection, chain_id)
-        await _sql.flag_code(connection, **key, version=version)
+        flagged = await _sql.flag_code(connection, **key, version=version)
+        if flagged is not None:
+            with audit.acting(audit.VISITORS):
+                await audit.record(
+                    connection,
+                    chain_id,
+                    "code.flag",
+                    str(code_id),
+                    before={"status": "active"},
+                    after={"status": "paused"},
+                    store=flagged["store"],
+                )
     return True
 
 
@@ -578,7 +678,9 @@ async def create_entry(
         )
         if made is None:
             raise errors.Conflict(f"The entry {entry} is taken: printed codes are for ever")
-        return await get_entry(connection, chain_id, entry)
+        row = await get_entry(connection, chain_id, entry)
+        await audit.record(connection, chain_id, "entry.create", entry, after=_entry_values(row))
+        return row
 
 
 async def change_entry(
@@ -610,7 +712,21 @@ async def change_entry(
             version=version,
             **await _entry_columns(connection, chain_id, version, values, now, settings),
         )
-        return await get_entry(connection, chain_id, entry)
+        row = await get_entry(connection, chain_id, entry)
+        await audit.record(
+            connection,
+            chain_id,
+            "entry.update",
+            entry,
+            before=_entry_values(before),
+            after=_entry_values(row),
+        )
+        return row
+
+
+def _entry_values(row: asyncpg.Record) -> dict[str, Any]:
+    columns = ("name", "radius_m", "brands", "ip_policy", "fallback")
+    return {column: row[column] for column in columns}
 
 
 async def _entry_columns(
@@ -655,7 +771,9 @@ async def _fallback_code(
             found: uuid.UUID = used[0]["code_id"]
             return found
         new = NewCode(None, code, kind)
-        return (await _insert_codes(connection, chain_id, version, [new], now, settings))[0]
+        (code_id,) = await _insert_codes(connection, chain_id, version, [new], now, settings)
+        await _log_new_code(connection, await get_code(connection, chain_id, code_id))
+        return code_id
     try:
         await get_code(connection, chain_id, code_id)
     except errors.NotFound as error:
@@ -692,10 +810,26 @@ async def put_placement(
                 await get_store(connection, chain_id, values["store"])
             except errors.NotFound as error:
                 raise errors.BadInput.of("store", error.detail) from error
+        key = {"chain_id": chain_id, "entry": entry}
+        before = await _sql.lock_placement(connection, **key, placement=values["placement"])
         row: asyncpg.Record = await _sql.upsert_placement(
-            connection, chain_id=chain_id, entry=entry, version=version, **values
+            connection, **key, version=version, **values
+        )
+        await audit.record(
+            connection,
+            chain_id,
+            "placement.create" if before is None else "placement.update",
+            f"{entry}/{row['placement']}",
+            before=None if before is None else _placement_values(before),
+            after=_placement_values(row),
+            store=row["store"],
         )
         return row
+
+
+def _placement_values(row: asyncpg.Record) -> dict[str, Any]:
+    columns = ("name", "channel", "store", "printed", "cost", "variant")
+    return {column: row[column] for column in columns}
 
 
 async def placements(

@@ -5,7 +5,9 @@ What serves HTTP is imported by the commands that serve: the others start in hal
 
 import asyncio
 import contextlib
+import getpass
 import json
+import os
 import sys
 import zipfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -28,6 +30,7 @@ from geo import datum as datums
 from geo.point import InvalidPoint, Point
 from service import (
     accounts,
+    audit,
     catalog,
     db,
     doctor,
@@ -144,12 +147,21 @@ def _run(settings: Settings, work: Callable[[db.Connection], Awaitable[T]]) -> T
         connection = await db.connect(url)
         try:
             await db.check_schema(connection)
-            return await work(connection)
+            with audit.acting(audit.Actor(audit.ActorKind.CLI, _user())):
+                return await work(connection)
         finally:
             await connection.close()
 
     with database(settings) as url:
         return asyncio.run(connected(url))
+
+
+def _user() -> str:
+    """Who sits at this machine, for the log of changes."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's number without a name
+        return f"user {os.getuid()}"
 
 
 # ---------------------------------------------------------------- serving

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse
 
-from service import accounts, errors, moments
+from service import accounts, audit, errors, moments
 from service.accounts import Caller
 from service.domain import Entry, Role
 from service.http import sessions
@@ -87,6 +87,7 @@ async def caller(request: Request, service: ServiceDep) -> Caller:
         raise errors.NotSignedIn("This key is not known, or it was revoked")
     if found.chain_id not in service.directory.chains:
         await service.refresh()  # a chain that was made a moment ago
+    audit.act_as(found.actor)
     return found
 
 
@@ -107,7 +108,15 @@ async def editor(found: Reader) -> Caller:
     return found
 
 
+async def chain_reader(found: Reader) -> Caller:
+    """HQ or a reader: what is of the whole chain. Raises `errors.NotAllowed`."""
+    if found.role is Role.MANAGER:
+        raise errors.NotAllowed("This is for HQ; yours is a manager key")
+    return found
+
+
 Hq = Annotated[Caller, Depends(hq)]
+ChainReader = Annotated[Caller, Depends(chain_reader)]
 Editor = Annotated[Caller, Depends(editor)]
 
 

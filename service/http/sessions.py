@@ -9,7 +9,7 @@ import uuid
 import itsdangerous
 from fastapi import Request, Response
 
-from service import accounts
+from service import accounts, audit
 from service.accounts import Caller
 from service.runtime import Service
 
@@ -44,7 +44,10 @@ async def caller(request: Request, service: Service) -> Caller | None:
     except (itsdangerous.BadData, ValueError):
         return None
     async with service.connection() as connection:
-        return await accounts.caller_by_id(connection, key_id)
+        found = await accounts.caller_by_id(connection, key_id)
+    if found is not None:
+        audit.act_as(found.actor)
+    return found
 
 
 def token(request: Request, service: Service) -> str:

@@ -1,9 +1,11 @@
 -- accounts: chains, keys, and what this installation signs with.
 
--- name: insert_chain(chain_id, chain, name, timezone)!
+-- name: insert_chain(chain_id, chain, name, timezone)$
+-- Nothing if there is one.
 INSERT INTO chains (chain_id, chain, name, timezone)
 VALUES (:chain_id, :chain, :name, :timezone)
-ON CONFLICT (chain) DO NOTHING;
+ON CONFLICT (chain) DO NOTHING
+RETURNING chain_id;
 
 -- name: get_chain(chain)^
 SELECT chain_id, chain, name, timezone FROM chains WHERE chain = :chain;
@@ -27,10 +29,12 @@ WHERE key_id = :key_id AND revoked_at IS NULL;
 SELECT key_id, name, role, stores, created_at, revoked_at FROM api_keys
 WHERE chain_id = :chain_id ORDER BY created_at, key_id;
 
--- name: revoke_key(chain_id, key_id)$
-UPDATE api_keys SET revoked_at = coalesce(revoked_at, now())
-WHERE chain_id = :chain_id AND key_id = :key_id
-RETURNING key_id;
+-- name: lock_key(chain_id, key_id)^
+SELECT name, role, stores, revoked_at FROM api_keys
+WHERE chain_id = :chain_id AND key_id = :key_id FOR UPDATE;
+
+-- name: revoke_key(chain_id, key_id)!
+UPDATE api_keys SET revoked_at = now() WHERE chain_id = :chain_id AND key_id = :key_id;
 
 -- name: unknown_stores(chain_id, stores)
 SELECT wanted AS store FROM unnest(:stores::text[]) AS wanted

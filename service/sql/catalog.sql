@@ -38,12 +38,13 @@ ORDER BY store LIMIT :most;
 -- name: delete_store(chain_id, store, version)$
 UPDATE stores SET status = 'deleted', version = :version, updated_at = now()
 WHERE chain_id = :chain_id AND store = :store AND status <> 'deleted'
-RETURNING store;
+RETURNING name;
 
--- name: retire_codes_of(chain_id, store, version)!
+-- name: retire_codes_of(chain_id, store, version)
 UPDATE codes SET status = 'retired', version = :version, revision = revision + 1,
     updated_at = now()
-WHERE chain_id = :chain_id AND store = :store AND status <> 'retired';
+WHERE chain_id = :chain_id AND store = :store AND status <> 'retired'
+RETURNING code_id;
 
 -- name: codes_by_payload(chain_id, payloads)
 SELECT * FROM codes
@@ -99,10 +100,11 @@ WHERE chain_id = :chain_id AND code_id = :code_id AND codes.status = 'active'
   AND c.complaint_id >= uuid7_floor(now() - make_interval(secs => :minutes::float8 * 60))
   AND c.said_at >= codes.trusted_since;
 
--- name: flag_code(chain_id, code_id, version)!
+-- name: flag_code(chain_id, code_id, version)^
 UPDATE codes SET status = 'paused', flagged_at = now(), version = :version,
     revision = revision + 1, updated_at = now()
-WHERE chain_id = :chain_id AND code_id = :code_id AND status = 'active';
+WHERE chain_id = :chain_id AND code_id = :code_id AND status = 'active'
+RETURNING code_id, store;
 
 -- name: insert_entry(chain_id, entry, name, radius_m, brands, ip_policy, fallback, version)$
 -- Nothing if the entry's name is taken, by any chain.
@@ -123,6 +125,10 @@ ORDER BY entry LIMIT :most;
 UPDATE entries SET name = :name, radius_m = :radius_m, brands = :brands,
     ip_policy = :ip_policy, fallback = :fallback, version = :version, updated_at = now()
 WHERE chain_id = :chain_id AND entry = :entry;
+
+-- name: lock_placement(chain_id, entry, placement)^
+SELECT * FROM placements
+WHERE chain_id = :chain_id AND entry = :entry AND placement = :placement FOR UPDATE;
 
 -- name: upsert_placement(chain_id, entry, placement, name, channel, store, printed, cost, variant, version)^
 INSERT INTO placements (chain_id, entry, placement, name, channel, store, printed, cost, variant,
