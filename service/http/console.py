@@ -18,7 +18,7 @@ from fastapi.responses import RedirectResponse
 from service import accounts, errors
 from service.accounts import Caller
 from service.domain import Role
-from service.http import console_overview, console_pages, console_stores, sessions
+from service.http import console_overview, console_pages, manager, sessions
 from service.http.console_pages import PageRoute
 from service.http.context import ServiceDep
 from service.web import console
@@ -26,7 +26,7 @@ from service.web.console import Here
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 router.include_router(console_overview.router)
-router.include_router(console_stores.router)
+router.include_router(manager.router)
 
 
 @router.get("/")

@@ -17,7 +17,7 @@ from service.http.console_pages import PageRoute
 from service.http.context import ServiceDep
 from service.runtime import Service
 from service.steps import report
-from service.web import console
+from service.web import code_states, console
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -145,7 +145,7 @@ def _by_reason_and_city(rows: list[dict[str, Any]]) -> list[console.Unserved]:
 def _estate(chain: Chain, caller: Caller, now: datetime) -> console.Estate:
     """What the chain has, and what of it can serve. By this worker's knowledge of the seats, which
     may be a moment behind the database's."""
-    states = dict.fromkeys(console.CodeState, 0)
+    states = dict.fromkeys(code_states.CodeState, 0)
     there = open_stores = serving = seats = 0
     dark: list[tuple[str, str, console.DarkStore]] = []
     for store in chain.stores.values():
@@ -153,7 +153,7 @@ def _estate(chain: Chain, caller: Caller, now: datetime) -> console.Estate:
             continue
         there += 1
         codes = chain.codes_of(store.store)
-        found = [console.state_of(code, now) for code in codes]
+        found = [code_states.state_of(code, now) for code in codes]
         for state in found:
             states[state] += 1
         if store.status is not StoreStatus.OPEN:
@@ -161,7 +161,7 @@ def _estate(chain: Chain, caller: Caller, now: datetime) -> console.Estate:
         open_stores += 1
         if any(state.takes_members for state in found):
             serving += 1
-            seats += console.seats_left(codes, now)
+            seats += code_states.seats_left(codes, now)
         else:
             row = console.DarkStore(
                 name=store.name,

@@ -5,19 +5,17 @@ page's nonce, there is no script, and nothing is fetched from elsewhere.
 """
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
-from enum import StrEnum
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
 import markupsafe
 
-from service.domain import Code, CodeStatus
 from service.web import console_words
+from service.web.code_states import CodeState
 from service.web.words import Lang
 
 Here = Literal["hq", "m"]
@@ -25,49 +23,7 @@ Here = Literal["hq", "m"]
 
 STAGES = ("scans", "located", "shown", "pressed", "joined")
 
-_NEARLY_FULL = 0.8  # of the capacity, held seats included
-_EXPIRING = timedelta(hours=48)
-
 _HERE = Path(__file__).parent
-
-
-class CodeState(StrEnum):
-    """One plain word for how a code stands; the first that is true, from the top."""
-
-    REPORTED = "reported"  # paused because visitors said that it does not work
-    PAUSED = "paused"
-    EXPIRED = "expired"
-    FULL = "full"
-    EXPIRING = "expiring"  # within 48 hours
-    NEARLY_FULL = "nearly_full"  # 80 % or more
-    SERVING = "serving"
-
-    @property
-    def takes_members(self) -> bool:
-        return self in (CodeState.SERVING, CodeState.NEARLY_FULL, CodeState.EXPIRING)
-
-
-def state_of(code: Code, now: datetime) -> CodeState:
-    if code.status is not CodeStatus.ACTIVE:
-        return CodeState.REPORTED if code.flagged else CodeState.PAUSED
-    if code.expires_at is not None and code.expires_at <= now:
-        return CodeState.EXPIRED
-    if not code.has_room:
-        return CodeState.FULL
-    if code.expires_at is not None and code.expires_at - now < _EXPIRING:
-        return CodeState.EXPIRING
-    if code.members + code.held >= _NEARLY_FULL * code.capacity:
-        return CodeState.NEARLY_FULL
-    return CodeState.SERVING
-
-
-def seats_left(codes: Sequence[Code], now: datetime) -> int:
-    """How many can still join by these codes as they stand."""
-    return sum(
-        code.capacity - code.members - code.held
-        for code in codes
-        if state_of(code, now).takes_members
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,50 +40,6 @@ class Frame:
     who: str = ""
     nav: Sequence[Here] = ()
     token: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """What a form has brought about, said where it was sent from.
-
-    `store` is where; `code_id` narrows it to a code; `values` are what was typed into a form that
-    was refused.
-    """
-
-    text: str
-    store: str
-    code_id: str | None = None
-    refused: bool = False
-    values: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreCard:
-    """A store and its codes in the order in which they are filled; `images` by code id."""
-
-    store: str
-    name: str
-    where: str
-    closed: bool
-    codes: Sequence[Code]
-    images: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoresPage:
-    """`q` is None where there is nothing to search; `single`: one store, out of many;
-    `next_url` leads on, `later` says that this is not the first page."""
-
-    stores: Sequence[StoreCard]
-    mine: bool
-    may_change: bool
-    q: str | None
-    single: bool
-    next_url: str | None
-    later: bool
-    notice: Notice | None
-    max_upload_mb: float
-    default_capacity: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,10 +135,6 @@ def sign_in(frame: Frame, trouble: str | None = None) -> str:
     return _render("sign_in.html", frame, trouble=trouble)
 
 
-def stores(frame: Frame, page: StoresPage) -> str:
-    return _render("stores.html", frame, page=page)
-
-
 def overview(frame: Frame, page: Overview) -> str:
     return _render("hq.html", frame, page=page, states=tuple(reversed(CodeState)), stages=STAGES)
 
@@ -234,11 +142,6 @@ def overview(frame: Frame, page: Overview) -> str:
 def problem(frame: Frame, status: int) -> str:
     known = status if f"problem.{status}" in console_words.KEYS else 422
     return _render("problem.html", frame, status=known)
-
-
-def anchor(store: str) -> str:
-    """The id of a store's part of the page: store numbers may hold anything."""
-    return f"s-{store.encode().hex()}"
 
 
 # How things are said
@@ -251,22 +154,6 @@ def number(value: int) -> str:
 def share(value: float | None) -> str:
     """`0.4763` as `47.6%`; a dash where there is nothing to divide by."""
     return "–" if value is None else f"{value * 100:.1f}%"
-
-
-def left(lang: Lang, expires_at: datetime | None, now: datetime) -> str:
-    """How long a code still works: in days, to the nearest, or whole hours when fewer than 48."""
-    say = functools.partial(console_words.say, lang)
-    if expires_at is None:
-        return say("left.none")
-    if expires_at <= now:
-        return say("left.over")
-    hours = math.floor((expires_at - now) / timedelta(hours=1))
-    if hours < 1:
-        return say("left.soon")
-    if hours < 48:
-        text = say("left.hours", n=hours)
-        return text.removesuffix("s") if hours == 1 else text
-    return say("left.days", n=round((expires_at - now) / timedelta(days=1)))
 
 
 def moment(lang: Lang, at: datetime, timezone: tzinfo) -> str:
@@ -300,7 +187,6 @@ def _render(name: str, frame: Frame, **values: Any) -> str:
         .render(
             frame=frame,
             t=functools.partial(console_words.say, frame.lang),
-            left=functools.partial(left, frame.lang),
             moment=functools.partial(moment, frame.lang, timezone=frame.timezone),
             day=functools.partial(day, frame.lang),
             channel=functools.partial(_channel, frame.lang),
@@ -321,9 +207,6 @@ def _templates() -> jinja2.Environment:
     style = (_HERE / "static" / "console.css").read_text(encoding="utf-8")
     environment.globals.update(
         style=markupsafe.Markup(style),  # noqa: S704 (our own file)
-        anchor=anchor,
-        state_of=state_of,
-        seats_left=seats_left,
     )
     environment.filters.update(number=number, share=share)
     return environment

@@ -1,12 +1,16 @@
 """One service for each module of tests, and a chain of its own in it for each test that asks."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
+import httpx
 import pytest
 
 from service.settings import Settings
 from tests import conftest, running
 from tests.http import chains
+from tests.http.browsing import HERE, Console
 from tests.http.chains import Chain
 from tests.running import Running
 
@@ -32,3 +36,30 @@ def chain(shared: Running) -> Iterator[Chain]:
     """A chain for this test alone."""
     with chains.own(shared) as made:
         yield made
+
+
+@pytest.fixture
+def browse(service: Running) -> Iterator[Any]:
+    """Opens consoles: signed in with a role's key, or with none."""
+    with ExitStack() as stack:
+
+        def get(role: str | None = None) -> Console:
+            client = httpx.Client(
+                base_url=service.base_url, timeout=30, trust_env=False, follow_redirects=True
+            )
+            opened = Console(stack.enter_context(client))
+            if role is not None:
+                opened.sign_in(service.keys[role], "/m" if role == "manager" else "/hq")
+                assert opened.page.status_code == 200
+            return opened
+
+        yield get
+
+
+@pytest.fixture
+def shop(service: Running) -> Running:
+    """S1 with one code, S2 with none, S3 that is not the manager's, and an entry."""
+    service.put_store("S1", *HERE, name="人民广场店", address="人民大道120号")
+    service.put_store("S3", 121.5, 31.25, name="别家店")
+    service.put_entry()
+    return service

@@ -24,7 +24,7 @@ from service.http import console_pages, context, images, sessions
 from service.http.console_pages import PageRoute
 from service.http.context import ServiceDep
 from service.runtime import Service
-from service.web import console, console_words
+from service.web import console, manager, manager_words
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -78,11 +78,11 @@ async def stores(
     frame = console_pages.frame_of(request, "m", service, caller)
     where = store or at
     notice = None
-    if where and done and f"done.{done}" in console_words.KEYS:
-        text = console_words.say(frame.lang, f"done.{done}")
-        notice = console.Notice(text=text, store=where, code_id=code)
+    if where and done and f"done.{done}" in manager_words.KEYS:
+        text = manager_words.say(frame.lang, f"done.{done}")
+        notice = manager.Notice(text=text, store=where, code_id=code)
     page = await _stores_page(service, caller, q=q, cursor=cursor, store=store, notice=notice)
-    return console_pages.html(console.stores(frame, page), frame)
+    return console_pages.html(manager.stores(frame, page), frame)
 
 
 @router.get("/m/{rest:path}")
@@ -98,8 +98,8 @@ async def _stores_page(
     q: str = "",
     cursor: str | None = None,
     store: str | None = None,
-    notice: console.Notice | None = None,
-) -> console.StoresPage:
+    notice: manager.Notice | None = None,
+) -> manager.StoresPage:
     """Raises `errors.NotFound` for a store that the caller may not see."""
     q = q.strip()[:100]
     async with service.connection() as connection:
@@ -120,7 +120,7 @@ async def _stores_page(
     if len(rows) > _STORES:
         after = context.cursor(shown[-1]["store"])
         next_url = f"/m?{urlencode({'q': q, 'cursor': after})}"
-    return console.StoresPage(
+    return manager.StoresPage(
         stores=cards,
         mine=caller.role is Role.MANAGER,
         may_change=caller.role is not Role.READ,
@@ -134,12 +134,12 @@ async def _stores_page(
     )
 
 
-async def _store_card(connection: Any, caller: Caller, row: asyncpg.Record) -> console.StoreCard:
+async def _store_card(connection: Any, caller: Caller, row: asyncpg.Record) -> manager.StoreCard:
     codes = [
         directory.code_of(code)
         for code in await catalog.codes_of_store(connection, caller.chain_id, row["store"])
     ]
-    return console.StoreCard(
+    return manager.StoreCard(
         store=row["store"],
         name=row["name"],
         where=" · ".join(filter(None, (row["store"], row["city"], row["address"]))),
@@ -302,7 +302,7 @@ async def _change(
         "code": str(outcome.code_id),
         "done": outcome.done,
     }
-    return RedirectResponse(f"/m?{urlencode(told)}#{console.anchor(at.store)}", 303)
+    return RedirectResponse(f"/m?{urlencode(told)}#{manager.anchor(at.store)}", 303)
 
 
 async def _refused(
@@ -314,7 +314,7 @@ async def _refused(
     values: Mapping[str, str],
 ) -> Response:
     frame = console_pages.frame_of(request, "m", service, caller)
-    notice = console.Notice(
+    notice = manager.Notice(
         text=_why(error, frame, service),
         store=at.store,
         code_id=None if at.code_id is None else str(at.code_id),
@@ -323,7 +323,7 @@ async def _refused(
     )
     store = at.store if _many(caller) else None
     page = await _stores_page(service, caller, store=store, notice=notice)
-    return console_pages.html(console.stores(frame, page), frame, status=error.status)
+    return console_pages.html(manager.stores(frame, page), frame, status=error.status)
 
 
 _QR_WORDS: dict[type[BaseException | None], str] = {
@@ -346,7 +346,7 @@ def _why(error: errors.NearcodeError, frame: console.Frame, service: Service) ->
         fields = {e.field for e in error.errors}
         wrong = next((f for f in ("image", "members", "capacity") if f in fields), None)
         key = {"image": "error.no_image", None: key}.get(wrong, f"error.{wrong}")
-    return console_words.say(
+    return manager_words.say(
         frame.lang,
         key,
         mb=f"{service.settings.max_upload_mb:g}",
