@@ -118,10 +118,10 @@ def stores(
 
     warnings: list[Warned] = []
 
-    def parse(row: int, cells: _Cells) -> StoreRow:
+    def parse(row: int, cells: Cells) -> StoreRow:
         store = _store_number(cells)
         if store in first_rows:
-            raise _Mistake("store", f"{_quoted(store)} is in row {first_rows[store]} already")
+            raise Mistake("store", f"{quoted(store)} is in row {first_rows[store]} already")
         parsed = _store(row, store, cells, datum or Datum.WGS84)
         # Only now: a rejected row leaves its number to a later one.
         first_rows[store] = row
@@ -129,7 +129,7 @@ def stores(
             warnings.append(doubt)
         return parsed
 
-    parsed = _rows(table, _STORE_HEADERS, ("store", "name", "lon", "lat"), parse, done)
+    parsed = rows_of(table, _STORE_HEADERS, ("store", "name", "lon", "lat"), parse, done)
     return replace(parsed, warnings=tuple(warnings))
 
 
@@ -147,14 +147,14 @@ def codes(
     """
     first_rows: dict[str, int] = {}
 
-    def parse(row: int, cells: _Cells) -> CodeRow:
+    def parse(row: int, cells: Cells) -> CodeRow:
         parsed = _code(row, cells, tz, group_members_max)
         if parsed.payload in first_rows:
-            raise _Mistake("payload", f"the same code is in row {first_rows[parsed.payload]}")
+            raise Mistake("payload", f"the same code is in row {first_rows[parsed.payload]}")
         first_rows[parsed.payload] = row
         return parsed
 
-    return _rows(table, _CODE_HEADERS, ("store", "payload"), parse, done)
+    return rows_of(table, _CODE_HEADERS, ("store", "payload"), parse, done)
 
 
 # ---------------------------------------------------------------- headers
@@ -188,11 +188,11 @@ _CODE_HEADERS: dict[str, tuple[str, ...]] = {
     "status": _STATUS,
 }
 
-_Cells = Mapping[str, Value]
+Cells = Mapping[str, Value]
 """A row's values by field; fields without a column are missing."""
 
 
-class _Mistake(Exception):
+class Mistake(Exception):
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(detail)
         self.field = field
@@ -217,7 +217,7 @@ def _columns(
     for field in required:
         if field not in columns:
             names = " or ".join((headers[field][0], _chinese(headers[field])))
-            detail = f"no column {names} among {_quoted(', '.join(found), 100)}"
+            detail = f"no column {names} among {quoted(', '.join(found), 100)}"
             mistakes.append(errors.FieldError(field, detail))
     if mistakes:
         raise errors.BadInput(*mistakes)
@@ -226,7 +226,7 @@ def _columns(
 
 def _plain_heading(heading: str) -> str:
     """Full width and capitals made plain, "*" for a required column dropped."""
-    plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", heading)).strip().strip("*").casefold()
+    plain = unicodedata.normalize("NFKC", INVISIBLE.sub("", heading)).strip().strip("*").casefold()
     return re.sub(r"[\s\-]+", "_", plain.strip())
 
 
@@ -234,11 +234,11 @@ def _chinese(aliases: tuple[str, ...]) -> str:
     return next(alias for alias in aliases if not alias.isascii())
 
 
-def _rows(
+def rows_of(
     table: Table,
     headers: Mapping[str, tuple[str, ...]],
     required: tuple[str, ...],
-    parse: Callable[[int, _Cells], T],
+    parse: Callable[[int, Cells], T],
     done: Callable[[], object] = lambda: None,
 ) -> Parsed[T]:
     columns = _columns(table.columns, headers, required)
@@ -247,15 +247,15 @@ def _rows(
     for row in table:
         try:
             good.append(parse(row.number, _cells(row, columns)))
-        except _Mistake as mistake:
+        except Mistake as mistake:
             rejected.append(Rejected(row.number, mistake.field, mistake.detail))
         done()
     return Parsed(tuple(good), tuple(rejected))
 
 
-def _cells(row: tabular.Row, columns: Mapping[str, str]) -> _Cells:
+def _cells(row: tabular.Row, columns: Mapping[str, str]) -> Cells:
     if row.surplus:
-        raise _Mistake(
+        raise Mistake(
             "row",
             "the row has more cells than the header; "
             "a text with a comma in it must stand in quote marks",
@@ -271,10 +271,10 @@ _STORE_STATUSES: dict[str, StoreStatus] = {
 }
 
 
-def _store(row: int, store: str, cells: _Cells, default_datum: Datum) -> StoreRow:
-    name = _text(cells, "name", NAME_MAX_LENGTH)
+def _store(row: int, store: str, cells: Cells, default_datum: Datum) -> StoreRow:
+    name = text_of(cells, "name", NAME_MAX_LENGTH)
     if name is None:
-        raise _Mistake("name", "the store's name is missing")
+        raise Mistake("name", "the store's name is missing")
     given = _given_position(cells)
     datum = _datum(cells, default_datum)
     position = datums.to_wgs84(given, datum)
@@ -282,11 +282,11 @@ def _store(row: int, store: str, cells: _Cells, default_datum: Datum) -> StoreRo
         row=row,
         store=store,
         name=name,
-        brand=_text(cells, "brand", PLACE_MAX_LENGTH),
-        address=_text(cells, "address", ADDRESS_MAX_LENGTH),
-        province=_text(cells, "province", PLACE_MAX_LENGTH),
-        city=_text(cells, "city", PLACE_MAX_LENGTH),
-        district=_text(cells, "district", PLACE_MAX_LENGTH),
+        brand=text_of(cells, "brand", PLACE_MAX_LENGTH),
+        address=text_of(cells, "address", ADDRESS_MAX_LENGTH),
+        province=text_of(cells, "province", PLACE_MAX_LENGTH),
+        city=text_of(cells, "city", PLACE_MAX_LENGTH),
+        district=text_of(cells, "district", PLACE_MAX_LENGTH),
         lon=position.lon,
         lat=position.lat,
         given_lon=given.lon,
@@ -298,34 +298,34 @@ def _store(row: int, store: str, cells: _Cells, default_datum: Datum) -> StoreRo
     )
 
 
-def _store_number(cells: _Cells) -> str:
+def _store_number(cells: Cells) -> str:
     value = cells.get("store")
     if isinstance(value, datetime):
-        raise _Mistake(
+        raise Mistake(
             "store",
             "the store number has become a date; format the column as text and type it again",
         )
-    store = _text(cells, "store", STORE_NUMBER_MAX_LENGTH)
+    store = text_of(cells, "store", STORE_NUMBER_MAX_LENGTH)
     if store is None:
-        raise _Mistake("store", "the store number is missing")
+        raise Mistake("store", "the store number is missing")
     if re.fullmatch(r"\d(?:\.\d+)?E\+\d+", store):
-        raise _Mistake(
+        raise Mistake(
             "store",
             f"the spreadsheet has shortened the store number to {store}; format the column as text",
         )
     # It is part of web addresses, where these mean something else.
     if "/" in store or "\\" in store or store in (".", ".."):
-        raise _Mistake("store", f"a store number may not hold slashes: {_quoted(store)}")
+        raise Mistake("store", f"a store number may not hold slashes: {quoted(store)}")
     return store
 
 
-def _given_position(cells: _Cells) -> Point:
+def _given_position(cells: Cells) -> Point:
     """As the file has it, before any datum."""
     lon, lat = _number(cells, "lon", "longitude"), _number(cells, "lat", "latitude")
     if lon == 0 and lat == 0:
-        raise _Mistake("lon", "longitude 0 and latitude 0 stand for a missing position")
+        raise Mistake("lon", "longitude 0 and latitude 0 stand for a missing position")
     if _look_swapped(lon, lat):
-        raise _Mistake(
+        raise Mistake(
             "lat",
             "longitude and latitude are swapped; "
             f"the right way round they are lon {lat:.10g}, lat {lon:.10g}",
@@ -333,7 +333,7 @@ def _given_position(cells: _Cells) -> Point:
     try:
         return Point(lon, lat)
     except InvalidPoint as error:
-        raise _Mistake(error.field, str(error)) from None
+        raise Mistake(error.field, str(error)) from None
 
 
 def _look_swapped(lon: float, lat: float) -> bool:
@@ -347,14 +347,14 @@ def _look_swapped(lon: float, lat: float) -> bool:
     return atlas.at(Point(lat, lon)) is not None and atlas.at(Point(lon, lat)) is None
 
 
-def _datum(cells: _Cells, default: Datum) -> Datum:
-    text = _text(cells, "datum", 100)
+def _datum(cells: Cells, default: Datum) -> Datum:
+    text = text_of(cells, "datum", 100)
     if text is None:
         return default
     try:
         return datums.parse(text)
     except datums.UnknownDatum as error:
-        raise _Mistake("datum", str(error)) from None
+        raise Mistake("datum", str(error)) from None
 
 
 # What address books put where a city directly under a province, or a municipality, has none.
@@ -374,7 +374,7 @@ def _place_doubt(store: StoreRow) -> Warned | None:
         if _same_place(stated, found):
             return None
         where = f"in {found}" if found else "abroad or at sea"
-        detail = f"the position lies {where}, but {_quoted(stated)} is stated"
+        detail = f"the position lies {where}, but {quoted(stated)} is stated"
         given = Point(store.given_lon, store.given_lat)
         for datum in Datum:
             read_so = _place_name(field, datums.to_wgs84(given, datum))
@@ -398,33 +398,33 @@ def _same_place(stated: str, found: str | None) -> bool:
     return found is not None and (found.startswith(stated) or stated.startswith(found))
 
 
-def _tags(cells: _Cells) -> tuple[str, ...] | None:
+def _tags(cells: Cells) -> tuple[str, ...] | None:
     value = cells.get("tags")
     if value is None:
         return None
     if isinstance(value, list):
         value = ",".join(str(tag) for tag in value)
-    whole = _text({"tags": value}, "tags", TAGS_MAX * (TAG_MAX_LENGTH + 2))
+    whole = text_of({"tags": value}, "tags", TAGS_MAX * (TAG_MAX_LENGTH + 2))
     parts = (part.strip() for part in re.split(r"[,，;；、|]", whole or ""))
     tags = tuple(dict.fromkeys(part for part in parts if part))
     if len(tags) > TAGS_MAX:
-        raise _Mistake("tags", f"{len(tags)} tags; at most {TAGS_MAX} are kept")
+        raise Mistake("tags", f"{len(tags)} tags; at most {TAGS_MAX} are kept")
     for tag in tags:
         if len(tag) > TAG_MAX_LENGTH:
-            raise _Mistake("tags", f"{_quoted(tag)} has more than {TAG_MAX_LENGTH} characters")
+            raise Mistake("tags", f"{quoted(tag)} has more than {TAG_MAX_LENGTH} characters")
     return tags
 
 
-def _service_area(cells: _Cells, datum: Datum) -> dict[str, object] | None:
+def _service_area(cells: Cells, datum: Datum) -> dict[str, object] | None:
     value = cells.get("service_area")
     if value is None:
         return None
     if not isinstance(value, str | dict):
-        raise _Mistake("service_area", "the area is not a GeoJSON object")
+        raise Mistake("service_area", "the area is not a GeoJSON object")
     try:
         geometry = area.parse(value)
     except area.InvalidArea as error:
-        raise _Mistake("service_area", str(error)) from None
+        raise Mistake("service_area", str(error)) from None
     if datum is not Datum.WGS84:
         geometry = shapely.transform(geometry, lambda pairs: _all_to_wgs84(pairs, datum))
     shape: dict[str, object] = json.loads(shapely.to_geojson(geometry))
@@ -444,7 +444,7 @@ _CODE_STATUSES: dict[str, CodeStatus] = {
 }
 
 
-def _code(row: int, cells: _Cells, tz: tzinfo, group_members_max: int) -> CodeRow:
+def _code(row: int, cells: Cells, tz: tzinfo, group_members_max: int) -> CodeRow:
     store = _store_number(cells)
     payload, kind = _payload(cells)
     capacity = _count(cells, "capacity", at_least=1)
@@ -452,7 +452,7 @@ def _code(row: int, cells: _Cells, tz: tzinfo, group_members_max: int) -> CodeRo
     if kind in qr.GROUPS:
         for field, count in (("capacity", capacity), ("members", members)):
             if count is not None and count > group_members_max:
-                raise _Mistake(field, f"{count} is more than the {group_members_max} of a group")
+                raise Mistake(field, f"{count} is more than the {group_members_max} of a group")
     return CodeRow(
         row=row,
         store=store,
@@ -461,26 +461,26 @@ def _code(row: int, cells: _Cells, tz: tzinfo, group_members_max: int) -> CodeRo
         capacity=capacity,
         members=members,
         expires_at=_time(cells, "expires_at", tz),
-        label=_text(cells, "label", LABEL_MAX_LENGTH),
+        label=text_of(cells, "label", LABEL_MAX_LENGTH),
         status=_choice(cells, _CODE_STATUSES),
     )
 
 
-def _payload(cells: _Cells) -> tuple[str, qr.CodeKind]:
+def _payload(cells: Cells) -> tuple[str, qr.CodeKind]:
     value = cells.get("payload")
     if value is None:
-        raise _Mistake("payload", "the code's payload is missing")
+        raise Mistake("payload", "the code's payload is missing")
     payload = str(value).strip()
     try:
         return payload, qr.classify(payload)
     except qr.UnknownPayload as error:
-        raise _Mistake("payload", str(error)) from None
+        raise Mistake("payload", str(error)) from None
 
 
 # ---------------------------------------------------------------- cells
 
 # Pasted from chats and web pages; they make two equal texts differ.
-_INVISIBLE = re.compile("[\u00ad\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+INVISIBLE = re.compile("[\u00ad\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
 _TIME = re.compile(
@@ -490,75 +490,75 @@ _TIME = re.compile(
 )
 
 
-def _quoted(text: str, length: int = 40) -> str:
+def quoted(text: str, length: int = 40) -> str:
     return repr(text if len(text) <= length else text[: length - 1] + "…")
 
 
-def _text(cells: _Cells, field: str, max_length: int) -> str | None:
+def text_of(cells: Cells, field: str, max_length: int) -> str | None:
     """Trimmed, line breaks and runs of spaces made one space; None if nothing is left."""
     value = cells.get(field)
     if value is None:
         return None
     if isinstance(value, dict | list):
-        raise _Mistake(field, f"{field} must be a text")
-    text = " ".join(_INVISIBLE.sub("", str(value)).split())
+        raise Mistake(field, f"{field} must be a text")
+    text = " ".join(INVISIBLE.sub("", str(value)).split())
     if not text:
         return None
     if _UNSTORABLE.search(text):
-        raise _Mistake(field, f"{field} holds control characters: {_quoted(text)}")
+        raise Mistake(field, f"{field} holds control characters: {quoted(text)}")
     if len(text) > max_length:
-        raise _Mistake(field, f"{field} has {len(text)} characters; at most {max_length} are kept")
+        raise Mistake(field, f"{field} has {len(text)} characters; at most {max_length} are kept")
     return text
 
 
-def _choice(cells: _Cells, choices: Mapping[str, T]) -> T | None:
-    text = _text(cells, "status", 100)
+def _choice(cells: Cells, choices: Mapping[str, T]) -> T | None:
+    text = text_of(cells, "status", 100)
     if text is None:
         return None
     if text.casefold() not in choices:
         expected = ", ".join(choices)
-        raise _Mistake("status", f"unknown status {_quoted(text)}: expected one of {expected}")
+        raise Mistake("status", f"unknown status {quoted(text)}: expected one of {expected}")
     return choices[text.casefold()]
 
 
-def _number(cells: _Cells, field: str, name: str) -> float:
+def _number(cells: Cells, field: str, name: str) -> float:
     value = cells.get(field)
     if isinstance(value, str):
-        plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", value)).strip()
+        plain = unicodedata.normalize("NFKC", INVISIBLE.sub("", value)).strip()
         value = float(plain) if _NUMBER.fullmatch(plain) else value if plain else None
     if value is None:
-        raise _Mistake(field, f"the {name} is missing")
+        raise Mistake(field, f"the {name} is missing")
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e15:
-        raise _Mistake(field, f"the {name} is not a number: {_quoted(str(value))}")
+        raise Mistake(field, f"the {name} is not a number: {quoted(str(value))}")
     return float(value)
 
 
-def _count(cells: _Cells, field: str, *, at_least: int) -> int | None:
+def _count(cells: Cells, field: str, *, at_least: int) -> int | None:
     if cells.get(field) is None:
         return None
     number = _number(cells, field, field)
     if not number.is_integer() or not at_least <= number < 1e9:
-        raise _Mistake(
+        raise Mistake(
             field, f"{field} must be a whole number of at least {at_least}, not {number:.10g}"
         )
     return int(number)
 
 
-def _time(cells: _Cells, field: str, tz: tzinfo) -> datetime | None:
+def _time(cells: Cells, field: str, tz: tzinfo) -> datetime | None:
     value = cells.get(field)
     if value is None:
         return None
-    moment = value if isinstance(value, datetime) else _moment(str(value))
+    moment = value if isinstance(value, datetime) else moment_of(str(value))
     if moment is None or not 2000 <= moment.year < 2200:
-        raise _Mistake(
+        raise Mistake(
             field,
-            f"{_quoted(str(value))} is not a time; write 2026-01-31 18:00, "
+            f"{quoted(str(value))} is not a time; write 2026-01-31 18:00, "
             "or nothing for a code that does not expire",
         )
     return moment if moment.tzinfo else moment.replace(tzinfo=tz)
 
 
-def _moment(text: str) -> datetime | None:
+def moment_of(text: str) -> datetime | None:
     match = _TIME.fullmatch(unicodedata.normalize("NFKC", text).strip())
     if not match:
         return None

@@ -73,6 +73,8 @@ WITH chain AS (
             WHEN 'variant' THEN s.variant
             WHEN 'source' THEN r.source
             WHEN 'day' THEN to_char(s.scanned_at AT TIME ZONE chain.timezone, 'YYYY-MM-DD')
+            WHEN 'week' THEN to_char(s.scanned_at AT TIME ZONE chain.timezone, 'IYYY-"W"IW')
+            WHEN 'month' THEN to_char(s.scanned_at AT TIME ZONE chain.timezone, 'YYYY-MM')
             WHEN 'hour' THEN to_char(s.scanned_at AT TIME ZONE chain.timezone, 'YYYY-MM-DD"T"HH24')
         END AS key
     FROM scanned s

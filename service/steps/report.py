@@ -38,6 +38,8 @@ class By(StrEnum):
     VARIANT = "variant"
     SOURCE = "source"
     DAY = "day"  # of the scan, in the chain's time zone
+    WEEK = "week"  # ISO 8601: 2026-W05
+    MONTH = "month"
     HOUR = "hour"
     NONE = "none"  # one row: all
 

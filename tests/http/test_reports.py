@@ -30,7 +30,7 @@ COUNTS = (
 )  # fmt: skip
 BYS = (
     "store", "brand", "province", "city", "district", "entry", "placement", "channel", "variant",
-    "source", "day", "hour", "none",
+    "source", "day", "week", "month", "hour", "none",
 )  # fmt: skip
 
 
@@ -98,6 +98,8 @@ def visit(chain: Chain, visitor: str, chance: random.Random) -> Did:
         "channel": known.get("channel"),
         "variant": known.get("variant"),
         "day": f"{at:%Y-%m-%d}",
+        "week": f"{at:%G-W%V}",
+        "month": f"{at:%Y-%m}",
         "hour": f"{at:%Y-%m-%dT%H}",
         **dict.fromkeys(("store", "brand", "province", "city", "district", "source")),
     }
