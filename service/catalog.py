@@ -16,7 +16,7 @@ import asyncpg
 
 from geo import places
 from geo.point import Point
-from service import audit, db, errors, qr
+from service import audit, db, decoding, errors, qr
 from service.domain import CodeStatus, CountedBy, IpPolicy, StoreStatus, uuid7
 from service.importing import CodeRow, Rejected, StoreRow
 from service.settings import Settings
@@ -290,20 +290,16 @@ def kind_of(payload: str) -> qr.CodeKind:
     try:
         return qr.classify(payload)
     except qr.QrError as error:
-        raise errors.BadInput.of("payload", str(error)) from error
+        raise errors.BadInput.of("payload", str(error), error.word) from error
 
 
-def decode(image: bytes) -> str:
-    """The payload in a picture of a group's or contact's code. Raises `errors.BadInput`.
-
-    Slow: not for the event loop.
-    """
+async def read_picture(decoder: decoding.Decoder, image: bytes) -> decoding.Picture:
+    """The group's or contact's code in a picture. Raises `errors.BadInput`, whose reason is a word
+    of `qr.QrError`'s, and `errors.Unavailable`."""
     try:
-        payload = qr.decode(image)
-        qr.classify(payload)
+        return await decoder.read(image)
     except qr.QrError as error:
-        raise errors.BadInput.of("image", str(error)) from error
-    return payload
+        raise errors.BadInput.of("image", str(error), error.word) from error
 
 
 def default_expiry(kind: qr.CodeKind, now: datetime, settings: Settings) -> datetime | None:

@@ -23,10 +23,12 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field of the input."""
+    """What is wrong with one field of the input; `reason` is a word for programs, where there is
+    one."""
 
     field: str
     detail: str
+    reason: str | None = None
 
 
 class NearcodeError(Exception):
@@ -51,8 +53,8 @@ class BadInput(NearcodeError):
         self.errors = errors
 
     @classmethod
-    def of(cls, field: str, detail: str) -> "BadInput":
-        return cls(FieldError(field, detail))
+    def of(cls, field: str, detail: str, reason: str | None = None) -> "BadInput":
+        return cls(FieldError(field, detail, reason))
 
 
 class NotSignedIn(NearcodeError):

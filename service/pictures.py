@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-from service import errors, qr
+from service import errors, qr, reading
 from service.importing import CodeRow, Parsed, Rejected
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
@@ -53,7 +53,7 @@ def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[], by
         try:
             # The header may lie about the size: never read more than a picture may have.
             with archive.open(member) as file:
-                return file.read(qr.PICTURE_MAX_BYTES + 1)
+                return file.read(reading.PICTURE_MAX_BYTES + 1)
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
             raise _Refused("file", "it is damaged in the ZIP") from error
 

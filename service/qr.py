@@ -1,12 +1,6 @@
-"""QR codes in and out: read a picture, know what its payload leads to, draw a payload again.
+"""QR codes known and drawn: what a payload leads to, and the code of a payload again.
 
-QrError(ValueError)
-├── NotAPicture        these bytes are no picture that can be read
-├── PictureTooLarge    more bytes or pixels than are worth decoding
-├── NoCode             no QR code was found
-├── SeveralCodes       more than one, and nobody said which
-├── UnknownPayload     the code leads to no group and no contact
-└── DoesNotFit         the payload, or the size asked for, makes no drawable code
+How they are read is in `reading.py`, whose names are here, too.
 """
 
 import base64
@@ -23,7 +17,6 @@ import qrcode
 import qrcode.constants
 import qrcode.exceptions
 import qrcode.util
-import zxingcpp
 from PIL import Image, ImageOps
 from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
@@ -31,10 +24,18 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen import canvas
 
-PICTURE_MAX_BYTES = 20_000_000
-PICTURE_MAX_PIXELS = 50_000_000
+from service import reading
+from service.reading import DoesNotFit as DoesNotFit
+from service.reading import NoCode as NoCode
+from service.reading import NotAPicture as NotAPicture
+from service.reading import PictureTooLarge as PictureTooLarge
+from service.reading import QrError as QrError
+from service.reading import SeveralCodes as SeveralCodes
+from service.reading import TooHard as TooHard
+from service.reading import UnknownPayload as UnknownPayload
+from service.reading import decode as decode
+
 PAYLOAD_MAX_LENGTH = 512
-PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
 WECHAT_GROUP_LIFETIME = timedelta(days=7)
 """How long WeChat honours a group's QR code after it was made; the card prints the date."""
@@ -44,34 +45,6 @@ LOGO_WIDTH_SHARE = 0.2
 
 BORDER_MODULES = 4
 """The quiet zone that ISO/IEC 18004 asks for, on each side."""
-
-
-class QrError(ValueError):
-    """A picture, payload or drawing that cannot be used; the message tells a manager why."""
-
-
-class NotAPicture(QrError):
-    pass
-
-
-class PictureTooLarge(QrError):
-    pass
-
-
-class NoCode(QrError):
-    pass
-
-
-class SeveralCodes(QrError):
-    pass
-
-
-class UnknownPayload(QrError):
-    pass
-
-
-class DoesNotFit(QrError):
-    pass
 
 
 class CodeKind(enum.StrEnum):
@@ -116,119 +89,38 @@ _KINDS: tuple[tuple[re.Pattern[str], CodeKind], ...] = tuple(
     )
 )
 
-# What managers upload by mistake, and the sentence that helps them on.
-_STRANGERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), reason)
-    for pattern, reason in (
+# What managers upload by mistake: a word for programs, and the sentence that helps them on.
+_STRANGERS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), word, reason)
+    for pattern, word, reason in (
         (
             r"wxp://.*|weixin://wxpay/.*|https?://qr\.alipay\.com/.*",
+            "payment_code",
             "this is a payment code (收款码); upload the group's QR code",
         ),
         (
             r"https?://[^/?#]+/q/[^/?#]+/?(?:[?#].*)?",
+            "entry_code",
             "this is an entry code (活码), which leads to the nearest group itself; "
             "upload the group's own QR code",
         ),
         (
             r"https?://(?:weixin\.qq\.com|mp\.weixin\.qq\.com)/(?:r|s|a|mp)(?:/.*|\?.*)?",
+            "official_account",
             "this leads to an official account or mini-program, not to a group",
         ),
         (
             r"https?://(?:qm\.qq\.com|jq\.qq\.com)(?:/.*)?",
+            "qq_group",
             "this is a QQ group; only WeChat and WeCom groups can be used",
         ),
         (
             r"http://(?:work\.weixin\.qq\.com|weixin\.qq\.com|c\.weixin\.com|u\.wechat\.com)/.*",
+            "not_https",
             "the payload begins with http://, but WeChat's own codes begin with https://",
         ),
     )
 )
-
-
-# ---------------------------------------------------------------- reading
-
-
-def decode(image: bytes) -> str:
-    """The text of the one QR code in a JPEG, PNG, WebP, GIF (first frame) or BMP picture.
-
-    Read turned, mirrored, inverted, tilted and small. The same payload found twice counts once.
-    Raises NotAPicture, PictureTooLarge, NoCode or SeveralCodes; several are refused even if only
-    one of them leads to a group, because nobody said which is meant.
-    """
-    for attempt, binarizer in _attempts(_luminance(image)):
-        payloads = _read(attempt, binarizer)
-        if len(payloads) > 1:
-            raise SeveralCodes(f"the picture holds {len(payloads)} QR codes; cut out the one meant")
-        if payloads:
-            return payloads.pop()
-    raise NoCode("no QR code was found in the picture; take it straight, sharp and whole")
-
-
-def _attempts(picture: Image.Image) -> Iterator[tuple[Image.Image, zxingcpp.Binarizer]]:
-    """The picture as it is, then changed: cheapest first, each reads what those before missed."""
-    yield picture, zxingcpp.Binarizer.LocalAverage
-    # Tiny, tilted and pale codes read at three times the size, with the quiet zone they may lack;
-    # in a large picture blur and noise are the trouble, and those shrink away.
-    pixels = picture.width * picture.height
-    scale = 3.0 if pixels <= 2_000_000 else 0.5
-    padded = ImageOps.expand(ImageOps.autocontrast(picture), border=20, fill=255)
-    resized = padded.resize(
-        (max(1, round(padded.width * scale)), max(1, round(padded.height * scale))),
-        Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX,
-    )
-    yield resized, zxingcpp.Binarizer.LocalAverage
-    yield resized, zxingcpp.Binarizer.GlobalHistogram
-
-
-def _read(picture: Image.Image, binarizer: zxingcpp.Binarizer) -> set[str]:
-    # Model 2 alone: micro codes and bar codes around the group's code are none of ours.
-    barcodes = zxingcpp.read_barcodes(
-        picture,
-        formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2),
-        binarizer=binarizer,
-        text_mode=zxingcpp.TextMode.Plain,
-    )
-    return {barcode.text for barcode in barcodes if barcode.text}
-
-
-def _luminance(image: bytes) -> Image.Image:
-    """Upright 8-bit grey, transparent parts white. Raises NotAPicture, PictureTooLarge."""
-    picture = _open(image)
-    if not picture.has_transparency_data:
-        return picture.convert("L")
-    grey_alpha = picture.convert("RGBA").convert("LA")
-    white = Image.new("L", picture.size, 255)
-    white.paste(grey_alpha.getchannel("L"), mask=grey_alpha.getchannel("A"))
-    return white
-
-
-def _open(image: bytes) -> Image.Image:
-    """The decoded first frame, turned upright by its EXIF. Size is checked before decoding."""
-    if len(image) > PICTURE_MAX_BYTES:
-        raise PictureTooLarge(
-            f"the picture has {len(image):,} bytes; at most {PICTURE_MAX_BYTES:,} are read"
-        )
-    if image[4:8] == b"ftyp" and image[8:12] in (b"heic", b"heix", b"mif1", b"hevc", b"msf1"):
-        raise NotAPicture("HEIC pictures cannot be read; save it as JPEG or PNG")
-    try:
-        picture = Image.open(io.BytesIO(image), formats=PICTURE_FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureTooLarge(
-            f"the picture has too many pixels; at most {PICTURE_MAX_PIXELS:,} are read"
-        ) from None
-    except Exception:  # on hostile bytes the format plug-ins raise nearly anything
-        raise NotAPicture("this is not a JPEG, PNG, WebP, GIF or BMP picture") from None
-    pixels = picture.width * picture.height
-    if pixels > PICTURE_MAX_PIXELS:
-        raise PictureTooLarge(
-            f"the picture has {picture.width} x {picture.height} pixels; "
-            f"at most {PICTURE_MAX_PIXELS:,} are read"
-        )
-    try:
-        picture.load()
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # as above
-        raise NotAPicture("the picture is damaged or cut off") from None
 
 
 # ---------------------------------------------------------------- knowing
@@ -251,9 +143,9 @@ def classify(payload: str) -> CodeKind:
     for pattern, kind in _KINDS:
         if pattern.fullmatch(payload):
             return kind
-    for pattern, reason in _STRANGERS:
+    for pattern, word, reason in _STRANGERS:
         if pattern.fullmatch(payload):
-            raise UnknownPayload(reason)
+            raise UnknownPayload(reason, word)
     raise UnknownPayload("this is not the code of a WeChat or WeCom group or contact")
 
 
@@ -465,7 +357,7 @@ def _with_window(modules: Modules, window: int) -> Modules:
 
 def _logo(logo: bytes, side_px: int) -> Image.Image:
     """The logo, whole and undistorted, in the middle of a white RGB square."""
-    picture = _open(logo).convert("RGBA")
+    picture = reading.opened(logo).convert("RGBA")
     fitted = ImageOps.contain(picture, (side_px, side_px), Image.Resampling.LANCZOS)
     square = Image.new("RGB", (side_px, side_px), "white")
     corner = ((side_px - fitted.width) // 2, (side_px - fitted.height) // 2)

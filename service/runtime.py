@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from geo import iplocate, places
-from service import accounts, db, errors, journal, metrics
+from service import accounts, db, decoding, errors, journal, metrics
 from service.directory import Directory
 from service.news import News
 from service.settings import Settings
@@ -42,6 +42,7 @@ class Service:
     news: News
     journal: journal.Journal
     locator: iplocate.IpLocator
+    decoder: decoding.Decoder
     secret: bytes
     # The work beside the requests that fails.
     _failing: set[str] = field(default_factory=set)
@@ -108,6 +109,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
     async with (
         _pool(database_url, settings.database_pool) as pool,
         _pool(database_url, journal.connections(settings), db.BY_KEY) as by_key,
+        decoding.running(settings) as decoder,
     ):
         directory = Directory()
         async with db.acquire(pool) as connection:
@@ -130,6 +132,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
                 answers=functools.partial(db.answers, database_url),
             ),
             locator=iplocate.IpLocator(settings.xdb_files, settings.mmdb_files),
+            decoder=decoder,
             secret=secret,
         )
         metrics.begin()

@@ -134,6 +134,18 @@ class Settings(BaseSettings):
     )
     max_upload_mb: float = Field(20, ge=0, description="megabytes of an uploaded picture or table")
 
+    # Pictures
+    decoders: int = Field(
+        2, ge=1, le=64, description="processes of a worker that read pictures, one each at a time"
+    )
+    decode_queue: int = Field(
+        20, ge=0, description="pictures that may wait to be read; more are answered 503"
+    )
+    decode_timeout_s: float = Field(15, ge=0, description="seconds in which a picture must be read")
+    decode_memory_mb: int = Field(
+        1000, ge=0, description="megabytes that reading a picture may take (not on macOS)"
+    )
+
     # The page
     locate_timeout_s: float = Field(
         8, gt=0, description="seconds that the page waits for the phone's position"

@@ -110,7 +110,7 @@ async def _code_body(request: Request, service: Service) -> CodeBody:
             image = form.get("image")
             if image is not None and not isinstance(image, str):
                 picture = await context.read_upload(image, "image", service.settings)
-                values["payload"] = await asyncio.to_thread(catalog.decode, picture)
+                values["payload"] = (await catalog.read_picture(service.decoder, picture)).payload
             elif "payload" not in values:
                 raise errors.BadInput.of("image", "a picture of the code is needed")
             return CodeBody.model_validate(values)
@@ -201,7 +201,7 @@ async def renew_code(
     """A new picture in the code's place: same store, order and capacity; a new expiry."""
     before = await _own_code(service, caller, code_id)
     picture = await context.read_upload(image, "image", service.settings)
-    payload = await asyncio.to_thread(catalog.decode, picture)
+    payload = (await catalog.read_picture(service.decoder, picture)).payload
     async with service.connection() as connection:
         row = await catalog.renew_code(
             connection,

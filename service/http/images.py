@@ -84,7 +84,11 @@ async def entry_code_with_logo(
 ) -> Response:
     """The same with a logo in its middle."""
     found = await context.own_entry(service, caller, entry)
-    picture = await context.read_upload(logo, "logo", service.settings)
+    sent = await context.read_upload(logo, "logo", service.settings)
+    try:
+        picture = await service.decoder.logo(sent)
+    except qr.QrError as error:
+        raise errors.BadInput.of("logo", str(error), error.word) from error
     return await _entry_code(service, found, form, placement, size, picture)
 
 

@@ -4,7 +4,6 @@ A form is answered by the page that it came from: with a redirect once it is don
 with what is wrong.
 """
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -372,4 +371,4 @@ async def _payload(form: FormData, service: Service) -> str:
     if image is None or isinstance(image, str):
         raise errors.BadInput.of("image", "a picture of the code is needed")
     picture = await context.read_upload(image, "image", service.settings)
-    return await asyncio.to_thread(catalog.decode, picture)
+    return (await catalog.read_picture(service.decoder, picture)).payload

@@ -32,7 +32,9 @@ def problem(
     }
     if fields:
         body["errors"] = [
-            {"field": _sendable(e.field), "detail": _sendable(e.detail)} for e in fields
+            {"field": _sendable(e.field), "detail": _sendable(e.detail)}
+            | ({"reason": e.reason} if e.reason else {})
+            for e in fields
         ]
     return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
 
