@@ -17,6 +17,7 @@ from service.http import (
     images,
     keys,
     pages,
+    placements,
     problems,
     reports,
     stores,
@@ -56,6 +57,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
     for module in (
         visitor,
         pages,
+        placements,  # its qr.zip before qr.{form}
         images,
         health,
         http_metrics,

@@ -18,7 +18,7 @@ from geo import places
 from geo.point import Point
 from service import audit, db, decoding, errors, qr
 from service.domain import CodeStatus, CountedBy, IpPolicy, StoreStatus, uuid7
-from service.importing import CodeRow, Rejected, StoreRow
+from service.importing import CodeRow, PlacementRow, Rejected, StoreRow
 from service.settings import Settings
 from service.steps import hold
 
@@ -824,8 +824,107 @@ async def put_placement(
 
 
 def _placement_values(row: asyncpg.Record) -> dict[str, Any]:
-    columns = ("name", "channel", "store", "printed", "cost", "variant")
-    return {column: row[column] for column in columns}
+    return {column: row[column] for column in _PLACEMENT_COLUMNS}
+
+
+_PLACEMENT_COLUMNS = ("name", "channel", "store", "printed", "cost", "variant")
+
+
+async def import_placements(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    entry: str,
+    rows: Sequence[PlacementRow],
+    *,
+    rejected: tuple[Rejected, ...] = (),
+    dry_run: bool = False,
+    done: Callable[[int], object] = lambda rows: None,
+) -> Imported:
+    """Create the placements that are new and change those that differ; what a row leaves out stays
+    as it is. A new one needs a channel, and without a name is called by its number; one whose store
+    is unknown is rejected. `done` is told how many rows have been dealt with.
+
+    Raises `errors.NotFound` (entry).
+    """
+    refused = list(rejected)
+    async with connection.transaction():
+        version = 0 if dry_run else await _bump(connection, chain_id)
+        await get_entry(connection, chain_id, entry)
+        stores = {
+            row["store"]
+            for row in await db.rows(
+                _sql.stores_by_number(
+                    connection,
+                    chain_id=chain_id,
+                    stores=list({row.store for row in rows if row.store is not None}),
+                )
+            )
+            if row["status"] != "deleted"
+        }
+        known = {
+            row["placement"]: _placement_values(row)
+            for row in await db.rows(
+                _sql.placements_by_name(
+                    connection,
+                    chain_id=chain_id,
+                    entry=entry,
+                    placements=[row.placement for row in rows],
+                )
+            )
+        }
+        created = unchanged = 0
+        changed: list[tuple[str, dict[str, Any]]] = []
+        for row in rows:
+            before = known.get(row.placement)
+            after = dict(before or dict.fromkeys(_PLACEMENT_COLUMNS))
+            for column in _PLACEMENT_COLUMNS:
+                if (value := getattr(row, column)) is not None:
+                    after[column] = value
+            after["name"] = after["name"] or row.placement
+            if row.store is not None and row.store not in stores:
+                refused.append(Rejected(row.row, "store", f"there is no store {row.store}"))
+            elif after["channel"] is None:
+                refused.append(Rejected(row.row, "channel", "a new placement needs a channel"))
+            elif after == before:
+                unchanged += 1
+            else:
+                created += before is None
+                changed.append((row.placement, after))
+        done(len(rows) - len(changed))
+        for start in range(0, len(changed), _BATCH):
+            batch = changed[start : start + _BATCH]
+            if not dry_run:
+                await _write_placements(connection, chain_id, entry, version, batch)
+            done(len(batch))
+        if changed and not dry_run:
+            told = {
+                "created": created,
+                "updated": len(changed) - created,
+                "placements": audit.some(placement for placement, _ in changed),
+            }
+            await audit.record(connection, chain_id, "placement.import", entry, after=told)
+    refused.sort(key=lambda rejection: rejection.row)
+    return Imported(created, len(changed) - created, unchanged, tuple(refused))
+
+
+async def _write_placements(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    entry: str,
+    version: int,
+    placements: Sequence[tuple[str, dict[str, Any]]],
+) -> None:
+    columns = {
+        f"{column}s": [values[column] for _, values in placements] for column in _PLACEMENT_COLUMNS
+    }
+    await _sql.upsert_placements(
+        connection,
+        chain_id=chain_id,
+        entry=entry,
+        version=version,
+        placements=[placement for placement, _ in placements],
+        **columns,
+    )
 
 
 async def placements(

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import zipfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -42,6 +42,7 @@ from service import (
     moments,
     pictures,
     printing,
+    printrun,
     qr,
     tabular,
     visits,
@@ -325,6 +326,50 @@ def import_codes(
     _tell_import(_run(settings, work), dry_run=dry_run)
 
 
+@import_app.command("placements")
+def import_placements(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    entry: Annotated[str | None, typer.Option(help="Needed if there are several.")] = None,
+    chain: ChainOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
+) -> None:
+    """Placements from CSV or XLSX: 投放编号, 名称, 渠道, 门店, 印数, 成本, 版本."""
+    settings = _settings()
+    table = _read_table(file)
+
+    async def work(connection: db.Connection) -> catalog.Imported:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        known = Directory()
+        await known.refresh(connection)
+        name = _entry_among(known.chains[chain_id].entries, entry)
+        with _progress() as progress:
+            checking = progress.add_task("Checking", total=len(table))
+            parsed = importing.placements(table, done=lambda: progress.advance(checking))
+            writing = progress.add_task("Writing", total=len(parsed.rows))
+            return await catalog.import_placements(
+                connection,
+                chain_id,
+                name,
+                parsed.rows,
+                rejected=parsed.rejected,
+                dry_run=dry_run,
+                done=lambda rows: progress.advance(writing, rows),
+            )
+
+    _tell_import(_run(settings, work), dry_run=dry_run)
+
+
+def _entry_among(entries: Collection[str], named: str | None) -> str:
+    """The one that is named, or else the only one. Raises `errors.BadInput`."""
+    if named is not None and named in entries:
+        return named
+    if named is None and len(entries) == 1:
+        return next(iter(entries))
+    if not entries:
+        raise errors.BadInput.of("entry", f"there is none yet. {_MAKE_ENTRY}")
+    raise errors.BadInput.of("entry", f"name one of: {', '.join(sorted(entries))}")
+
+
 def _codes_in(
     source: Path, chain: Chain, progress: Progress
 ) -> importing.Parsed[importing.CodeRow]:
@@ -421,14 +466,7 @@ def route(
     async def work(connection: db.Connection) -> tuple[Directory, str]:
         known = Directory()
         await known.refresh(connection)
-        if entry is not None and entry in known.entries:
-            return known, entry
-        if entry is None and len(known.entries) == 1:
-            return known, next(iter(known.entries))
-        if not known.entries:
-            raise errors.BadInput.of("entry", f"there is none yet. {_MAKE_ENTRY}")
-        names = ", ".join(sorted(known.entries))
-        raise errors.BadInput.of("entry", f"name one of: {names}")
+        return known, _entry_among(known.entries, entry)
 
     known, name = _run(settings, work)
     found = known.entries[name]
@@ -543,15 +581,23 @@ def _tell_funnel(found: dict[str, Any], by: report.By) -> None:
 def poster(
     entry: str,
     placement: str | None = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="The codes of all placements, as one ZIP.")
+    ] = False,
+    channel: Annotated[str | None, typer.Option(help="With --all: of this channel alone.")] = None,
     form: Annotated[PosterFormat | None, typer.Option("--format")] = None,
     out_file: Annotated[Path | None, typer.Option("--out")] = None,
     logo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
     size: Annotated[int, typer.Option(min=100, max=4000, help="Pixels of a PNG's side.")] = 1200,
 ) -> None:
     """The print-ready unified code."""
+    if every and (placement or logo):
+        raise errors.BadInput.of("--all", "goes neither with --placement nor with --logo")
+    if channel is not None and not every:
+        raise errors.BadInput.of("--channel", "goes with --all")
     settings = _settings()
 
-    async def work(connection: db.Connection) -> str:
+    async def work(connection: db.Connection) -> Entry:
         known = Directory()
         await known.refresh(connection)
         found = known.entries.get(entry)
@@ -559,9 +605,17 @@ def poster(
             raise _no_entry(entry)
         if placement and placement not in found.placements:
             raise errors.NotFound(f"The entry {entry} has no placement {placement}")
-        return found.name
+        return found
 
-    name = _run(settings, work)
+    found = _run(settings, work)
+    if every:
+        drawing = printrun.Drawing((form or PosterFormat.SVG).value, size)
+        _print_all(
+            printrun.pieces(found, settings.public_url, channel),
+            drawing,
+            out_file or Path(f"{entry}-codes.zip"),
+        )
+        return
     suffix = out_file.suffix.lstrip(".").lower() if out_file else ""
     if form is None:
         form = PosterFormat(suffix) if suffix in set(PosterFormat) else PosterFormat.SVG
@@ -571,7 +625,7 @@ def poster(
     url = printing.entry_url(settings.public_url, entry, placement)
     try:
         picture = printing.draw(
-            url, form.value, size=size, logo=logo.read_bytes() if logo else None, name=name
+            url, form.value, size=size, logo=logo.read_bytes() if logo else None, name=found.name
         )
     except qr.QrError as error:
         raise errors.BadInput.of("logo" if logo else "size", str(error)) from error
@@ -580,6 +634,26 @@ def poster(
     except OSError as error:
         raise errors.SetupError(f"Cannot write {out_file}: {error.strerror}") from error
     out.print(escape(f"{out_file}: {url}"))
+
+
+def _print_all(pieces: Sequence[printrun.Piece], drawing: printrun.Drawing, out_file: Path) -> None:
+    """A ZIP of all these; complete, or none at all."""
+    if not pieces:
+        raise errors.NotFound("There are no such placements")
+    draft = out_file.with_name(f".{out_file.name}.part")
+    try:
+        with _progress() as progress, draft.open("wb") as file:
+            drawn = progress.add_task("Drawing", total=len(pieces))
+            for part in printrun.written(pieces, drawing, lambda: progress.advance(drawn)):
+                file.write(part)
+        draft.replace(out_file)
+    except qr.QrError as error:
+        raise errors.BadInput.of("size", str(error)) from error
+    except OSError as error:
+        raise errors.SetupError(f"Cannot write {out_file}: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    out.print(escape(f"{out_file}: {len(pieces)} codes"))
 
 
 # ---------------------------------------------------------------- entries and placements

@@ -1,4 +1,4 @@
-"""Rows of a table as stores and codes: typed, checked, each mistake told with its row.
+"""Rows of a table as stores, codes and placements: typed, checked, each mistake told with its row.
 
 Pure: what a row would change in the catalogue is not known here. A rejected row keeps no other
 out, and is rejected for the first mistake found in it.
@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Generic, TypeVar
 
 import shapely
@@ -19,7 +20,7 @@ from geo import datum as datums
 from geo.datum import Datum
 from geo.point import InvalidPoint, Point
 from service import errors, qr, tabular
-from service.domain import CodeStatus, StoreStatus
+from service.domain import PLACEMENT_PATTERN, CodeStatus, StoreStatus
 from service.tabular import Table, Value
 
 STORE_NUMBER_MAX_LENGTH = 64
@@ -27,6 +28,8 @@ NAME_MAX_LENGTH = 200
 PLACE_MAX_LENGTH = 100  # brand, province, city, district
 ADDRESS_MAX_LENGTH = 500
 LABEL_MAX_LENGTH = 200
+CHANNEL_MAX_LENGTH = 64  # and a variant's
+COST_MAX = 100_000_000_000
 TAG_MAX_LENGTH = 50
 TAGS_MAX = 20
 
@@ -72,6 +75,20 @@ class CodeRow:
     expires_at: datetime | None  # aware
     label: str | None
     status: CodeStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementRow:
+    """One placement as the file has it. None: the file does not say."""
+
+    row: int
+    placement: str
+    name: str | None
+    channel: str | None
+    store: str | None
+    printed: int | None
+    cost: Decimal | None
+    variant: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +174,21 @@ def codes(
     return rows_of(table, _CODE_HEADERS, ("store", "payload"), parse, done)
 
 
+def placements(table: Table, *, done: Callable[[], object] = lambda: None) -> Parsed[PlacementRow]:
+    """The table's placements; none twice. Raises BadInput as `stores`."""
+    first_rows: dict[str, int] = {}
+
+    def parse(row: int, cells: Cells) -> PlacementRow:
+        parsed = _placement(row, cells)
+        if parsed.placement in first_rows:
+            first = first_rows[parsed.placement]
+            raise Mistake("placement", f"{quoted(parsed.placement)} is in row {first} already")
+        first_rows[parsed.placement] = row
+        return parsed
+
+    return rows_of(table, _PLACEMENT_HEADERS, ("placement",), parse, done)
+
+
 # ---------------------------------------------------------------- headers
 
 _STORE = ("store", "store_id", "store_number", "store_no", "store_code",
@@ -186,6 +218,15 @@ _CODE_HEADERS: dict[str, tuple[str, ...]] = {
     "expires_at": ("expires_at", "有效期", "到期时间"),
     "label": ("label", "备注", "名称"),
     "status": _STATUS,
+}
+_PLACEMENT_HEADERS: dict[str, tuple[str, ...]] = {
+    "placement": ("placement", "placement_id", "投放编号", "投放编码", "投放码", "编号"),
+    "name": ("name", "placement_name", "投放名称", "名称"),
+    "channel": ("channel", "渠道", "投放渠道"),
+    "store": (*(alias for alias in _STORE if alias != "编号"), "门店"),
+    "printed": ("printed", "sent", "quantity", "印数", "印刷数量", "发送数", "发送数量", "数量"),
+    "cost": ("cost", "成本", "费用", "投放成本"),
+    "variant": ("variant", "version", "版本", "方案", "ab版本", "a/b版本", "a/b"),
 }
 
 Cells = Mapping[str, Value]
@@ -475,6 +516,38 @@ def _payload(cells: Cells) -> tuple[str, qr.CodeKind]:
         return payload, qr.classify(payload)
     except qr.UnknownPayload as error:
         raise Mistake("payload", str(error)) from None
+
+
+# ---------------------------------------------------------------- placements
+
+
+def _placement(row: int, cells: Cells) -> PlacementRow:
+    placement = text_of(cells, "placement", 200)
+    if placement is None:
+        raise Mistake("placement", "the placement's number is missing")
+    # It is part of printed addresses and of file names.
+    if not PLACEMENT_PATTERN.fullmatch(placement):
+        raise Mistake(
+            "placement",
+            f"{quoted(placement)} must be letters a-z, digits, -, _ and ., 64 at most, "
+            "a letter or digit first",
+        )
+    cost = None
+    if cells.get("cost") is not None:
+        amount = _number(cells, "cost", "cost")
+        if not 0 <= amount <= COST_MAX:
+            raise Mistake("cost", f"the cost must be 0 to {COST_MAX:,}, not {amount:.10g}")
+        cost = Decimal(str(amount)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return PlacementRow(
+        row=row,
+        placement=placement,
+        name=text_of(cells, "name", NAME_MAX_LENGTH),
+        channel=text_of(cells, "channel", CHANNEL_MAX_LENGTH),
+        store=_store_number(cells) if text_of(cells, "store", NAME_MAX_LENGTH) else None,
+        printed=_count(cells, "printed", at_least=0),
+        cost=cost,
+        variant=text_of(cells, "variant", CHANNEL_MAX_LENGTH),
+    )
 
 
 # ---------------------------------------------------------------- cells

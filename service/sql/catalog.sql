@@ -144,3 +144,20 @@ RETURNING *, xmax = 0 AS created;
 SELECT * FROM placements
 WHERE chain_id = :chain_id AND entry = :entry AND (:after::text IS NULL OR placement > :after)
 ORDER BY placement LIMIT :most;
+
+-- name: placements_by_name(chain_id, entry, placements)
+SELECT * FROM placements
+WHERE chain_id = :chain_id AND entry = :entry AND placement = ANY(:placements::text[]);
+
+-- name: upsert_placements(chain_id, entry, version, placements, names, channels, stores, printeds, costs, variants)!
+-- Many at once; arrays of equal length.
+INSERT INTO placements (chain_id, entry, placement, name, channel, store, printed, cost, variant,
+                        version)
+SELECT :chain_id, :entry, placement, name, channel, store, printed, cost, variant, :version
+FROM unnest(:placements::text[], :names::text[], :channels::text[], :stores::text[],
+            :printeds::int[], :costs::numeric[], :variants::text[])
+  AS t (placement, name, channel, store, printed, cost, variant)
+ON CONFLICT (chain_id, entry, placement) DO UPDATE SET
+    name = excluded.name, channel = excluded.channel, store = excluded.store,
+    printed = excluded.printed, cost = excluded.cost, variant = excluded.variant,
+    version = excluded.version, updated_at = now();

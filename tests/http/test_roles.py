@@ -93,6 +93,9 @@ SENT: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("POST", "/api/v1/entries/{entry}/qr.{form}"): {"files": {"logo": ("a.png", b"picture")}},
     ("GET", "/api/v1/route"): {"params": {"lon": 121.47, "lat": 31.23}},
+    ("POST", "/api/v1/entries/{entry}/placements/import"): {
+        "files": {"file": ("placements.csv", b"placement,channel\np,poster")}
+    },
 }
 
 

@@ -369,6 +369,29 @@ def read(file: Path) -> str:
     return qr.decode(out.getvalue())
 
 
+def test_placements_are_imported_and_printed_in_bulk(
+    nearcode: Nearcode, entry: str, tmp_path: Path
+) -> None:
+    file = FIXTURES / "placements.csv"
+    of_tea = ("--chain", "tea", "--entry", entry)
+    assert "created 6, updated 0" in well(
+        nearcode("import", "placements", file, *of_tea, "--dry-run")
+    )
+    assert "created 6, updated 0" in well(nearcode("import", "placements", file, *of_tea))
+    assert "unchanged 6" in well(nearcode("import", "placements", file, *of_tea))
+    zipped = tmp_path / "codes.zip"
+    well(nearcode("poster", entry, "--all", "--channel", "poster", "--out", zipped))
+    with zipfile.ZipFile(zipped) as archive:
+        names = archive.namelist()
+    assert {"door-sh010-a.svg", "door-sh010-b.svg", "placements.csv"} <= set(names)
+    assert not [name for name in names if name.startswith("sms")]
+    assert list(tmp_path.iterdir()) == [zipped]
+    assert "no such placements" in badly(
+        nearcode("poster", entry, "--all", "--channel", "radio", "--out", zipped)
+    )
+    assert "--all" in badly(nearcode("poster", entry, "--all", "--placement", "x"))
+
+
 def test_the_doctor_finds_a_good_installation_well(
     nearcode: Nearcode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
