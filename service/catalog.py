@@ -10,13 +10,14 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import asyncpg
 
 from geo import places
 from geo.point import Point
-from service import audit, db, decoding, errors, qr
+from service import audit, copies, db, decoding, errors, qr, reading
 from service.domain import CodeStatus, CountedBy, IpPolicy, StoreStatus, uuid7
 from service.importing import CodeRow, PlacementRow, Rejected, StoreRow
 from service.settings import Settings
@@ -252,6 +253,7 @@ async def delete_store(connection: db.Connection, chain_id: uuid.UUID, store: st
         if name is None:
             raise errors.NotFound(f"There is no store {store}")
         retired = await db.rows(_sql.retire_codes_of(connection, **key))
+        await copies.drop(connection, chain_id, [row["code_id"] for row in retired])
         await audit.record(
             connection,
             chain_id,
@@ -283,6 +285,31 @@ class NewCode:
     label: str | None = None
     status: CodeStatus | None = None
     counted_by: CountedBy | None = None
+    picture: reading.Copy | None = None
+
+
+class Doubt(StrEnum):
+    """What to look at before a code is put up."""
+
+    IN_USE = "in_use"  # it is up already: it will be refused
+    USED_BEFORE = "used_before"  # it was up once, and was retired or replaced
+    PERSONAL = "personal"  # it leads to one person's own WeChat
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a payload would be as a code. Places that the caller may not know of are not named."""
+
+    payload: str
+    kind: qr.CodeKind
+    expires_at: datetime | None
+    capacity: int
+    up_at: str | None = None  # where it is up already, in words
+    up_store: str | None = None
+    up_code_id: uuid.UUID | None = None
+    used_until: datetime | None = None
+    used_store: str | None = None
+    doubts: tuple[Doubt, ...] = ()
 
 
 def kind_of(payload: str) -> qr.CodeKind:
@@ -314,6 +341,55 @@ def _up_at(store: str | None, scope: Collection[str] | None) -> str:
     if scope is not None and store not in scope:
         return "another place of the chain"
     return store or "an entry's fallback"
+
+
+async def preview_code(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    store: str,
+    payload: str,
+    now: datetime,
+    settings: Settings,
+    *,
+    renewing: uuid.UUID | None = None,
+    scope: Collection[str] | None = None,
+) -> Preview:
+    """What the payload would be if it were put up at the store now, or in the place of the code
+    `renewing`; nothing is changed. `scope` as in `create_code`.
+
+    Raises `errors.BadInput` for a payload that cannot be put up.
+    """
+    kind = kind_of(payload)
+    preview = Preview(
+        payload=payload,
+        kind=kind,
+        expires_at=default_expiry(kind, now, settings),
+        capacity=_default_capacity(kind, settings),
+    )
+    doubts = [Doubt.PERSONAL] if kind is qr.CodeKind.WECHAT_PERSONAL else []
+
+    def known(of: str | None) -> bool:
+        return scope is None or of in scope
+
+    used = await db.rows(_sql.codes_by_payload(connection, chain_id=chain_id, payloads=[payload]))
+    if used and used[0]["code_id"] != renewing:
+        up = used[0]
+        doubts.append(Doubt.IN_USE)
+        preview = replace(
+            preview,
+            up_at="this store" if up["store"] == store else _up_at(up["store"], scope),
+            up_store=up["store"] if known(up["store"]) else None,
+            up_code_id=up["code_id"] if known(up["store"]) else None,
+        )
+    before = await _sql.last_use(connection, chain_id=chain_id, payload=payload)
+    if before is not None:
+        doubts.append(Doubt.USED_BEFORE)
+        preview = replace(
+            preview,
+            used_until=before["until_at"],
+            used_store=before["store"] if known(before["store"]) else None,
+        )
+    return replace(preview, doubts=tuple(doubts))
 
 
 async def create_code(
@@ -406,6 +482,7 @@ async def import_codes(
                     row.expires_at,
                     row.label,
                     row.status,
+                    picture=row.picture,
                 )
                 try:
                     _check_counts(code.kind, code.capacity, code.members, settings)
@@ -470,6 +547,12 @@ async def _insert_codes(
         expires_ats=[code.expires_at or default_expiry(code.kind, now, settings) for code in new],
         positions=positions,
     )
+    pictures = {
+        code_id: code.picture
+        for code_id, code in zip(code_ids, new, strict=True)
+        if code.picture is not None
+    }
+    await copies.keep(connection, chain_id, pictures)
     return code_ids
 
 
@@ -511,9 +594,11 @@ async def change_code(
     change: dict[str, Any],
     settings: Settings,
     *,
+    picture: reading.Copy | None = None,
     scope: Collection[str] | None = None,
 ) -> asyncpg.Record:
-    """Change some of capacity, members, counted_by, status, expires_at, position, label, payload.
+    """Change some of capacity, members, counted_by, status, expires_at, position, label, payload;
+    `picture` is that of a new payload.
 
     A code that becomes too small for the seats held on it gives the youngest of them back. A new
     payload is another group: its seats start anew. A retired code stays retired. Raises
@@ -549,6 +634,14 @@ async def change_code(
         if held > room:
             await hold.shrink(connection, chain_id, code_id, held - room)
             held = room
+        if after["payload"] != before["payload"]:
+            await _sql.note_former(
+                connection, chain_id=chain_id, code_id=code_id, payload=before["payload"]
+            )
+        if after["status"] == "retired" or after["payload"] != before["payload"]:
+            await copies.drop(connection, chain_id, [code_id])
+        if picture is not None and after["status"] != "retired":
+            await copies.keep(connection, chain_id, {code_id: picture})
         row: asyncpg.Record = await _sql.update_code(
             connection,
             chain_id=chain_id,
@@ -619,6 +712,7 @@ async def renew_code(
     now: datetime,
     settings: Settings,
     *,
+    picture: reading.Copy | None = None,
     scope: Collection[str] | None = None,
 ) -> asyncpg.Record:
     """Put a new picture's payload in a code's place: same order and capacity, new expiry.
@@ -637,7 +731,9 @@ async def renew_code(
         change["members"] = 0
     if kind in qr.GROUPS and before["capacity"] > settings.max_capacity:
         change["capacity"] = _default_capacity(kind, settings)
-    return await change_code(connection, chain_id, code_id, change, settings, scope=scope)
+    return await change_code(
+        connection, chain_id, code_id, change, settings, picture=picture, scope=scope
+    )
 
 
 # ---------------------------------------------------------------- entries and placements

@@ -19,7 +19,7 @@ from geo import area, places
 from geo import datum as datums
 from geo.datum import Datum
 from geo.point import InvalidPoint, Point
-from service import errors, qr, tabular
+from service import errors, qr, reading, tabular
 from service.domain import PLACEMENT_PATTERN, CodeStatus, StoreStatus
 from service.tabular import Table, Value
 
@@ -75,6 +75,8 @@ class CodeRow:
     expires_at: datetime | None  # aware
     label: str | None
     status: CodeStatus | None
+    picture: reading.Copy | None = None  # what is kept of the picture that it was read from
+    file: str | None = None  # the picture's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +95,13 @@ class PlacementRow:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Why a row was not taken; `row` as the spreadsheet shows it."""
+    """Why a row was not taken; `row` as the spreadsheet shows it. `reason`: a word for programs."""
 
     row: int
     field: str
     detail: str
+    reason: str | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

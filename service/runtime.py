@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from geo import iplocate, places
-from service import accounts, db, decoding, errors, journal, metrics
+from service import accounts, copies, db, decoding, errors, journal, metrics
 from service.directory import Directory
 from service.news import News
 from service.settings import Settings
@@ -26,6 +26,7 @@ log = structlog.get_logger("nearcode")
 _COLLECT = (100_000, 20, 50)
 _MAINTAIN_EVERY_S = 6 * 3600
 _RECOUNT_EVERY_S = 300
+_FORGET_EVERY_S = 300
 _MEASURE_EVERY_S = 1
 # A listener that is cut for longer than this is trouble; until then it is a database's restart.
 _DOWN_LONG_S = 10
@@ -144,6 +145,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             _every("the sweep", settings.sweep_s, service.journal.sweep, service),
             _every("the recount", _RECOUNT_EVERY_S, service.recount, service),
             _every("maintenance", _MAINTAIN_EVERY_S, lambda: _maintain(service), service),
+            _every("forgetting", _FORGET_EVERY_S, lambda: _forget(service), service),
             _measuring(service),
         ):
             try:
@@ -178,6 +180,12 @@ async def _maintain(service: Service) -> None:
     async with service.connection() as connection:
         await db.ensure_partitions(connection)
         await db.analyze(connection)
+
+
+async def _forget(service: Service) -> None:
+    """Pictures that were put aside and that nobody came back for."""
+    async with service.connection() as connection:
+        await copies.sweep(connection)
 
 
 async def _every(

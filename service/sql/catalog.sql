@@ -71,14 +71,18 @@ SELECT * FROM codes WHERE chain_id = :chain_id AND code_id = :code_id FOR UPDATE
 
 -- name: codes_of_store(chain_id, store)
 SELECT codes.*, (SELECT stores.status FROM stores WHERE stores.chain_id = codes.chain_id
-                 AND stores.store = codes.store) AS store_status
+                 AND stores.store = codes.store) AS store_status,
+       EXISTS (SELECT FROM code_pictures p WHERE p.chain_id = codes.chain_id
+               AND p.code_id = codes.code_id) AS has_picture
 FROM codes
 WHERE chain_id = :chain_id AND store = :store AND status <> 'retired'
 ORDER BY position, code_id;
 
 -- name: get_code(chain_id, code_id)^
 SELECT codes.*, (SELECT stores.status FROM stores WHERE stores.chain_id = codes.chain_id
-                 AND stores.store = codes.store) AS store_status
+                 AND stores.store = codes.store) AS store_status,
+       EXISTS (SELECT FROM code_pictures p WHERE p.chain_id = codes.chain_id
+               AND p.code_id = codes.code_id) AS has_picture
 FROM codes WHERE chain_id = :chain_id AND code_id = :code_id;
 
 -- name: update_code(chain_id, code_id, capacity, members, held, counted_by, status, expires_at, position, label, kind, payload, trusted, version)^
@@ -90,7 +94,24 @@ UPDATE codes SET capacity = :capacity, members = :members, held = :held,
     revision = revision + 1, updated_at = now()
 WHERE chain_id = :chain_id AND code_id = :code_id
 RETURNING codes.*, (SELECT stores.status FROM stores WHERE stores.chain_id = codes.chain_id
-                    AND stores.store = codes.store) AS store_status;
+                    AND stores.store = codes.store) AS store_status,
+          EXISTS (SELECT FROM code_pictures p WHERE p.chain_id = codes.chain_id
+                  AND p.code_id = codes.code_id) AS has_picture;
+
+-- name: note_former(chain_id, code_id, payload)!
+-- What the code's place led to until now.
+INSERT INTO former_payloads (chain_id, code_id, payload) VALUES (:chain_id, :code_id, :payload)
+ON CONFLICT (chain_id, payload, code_id) DO UPDATE SET replaced_at = now();
+
+-- name: last_use(chain_id, payload)^
+-- Where this payload was up before, and until when: of several the last.
+SELECT store, until_at FROM (
+    SELECT store, updated_at AS until_at FROM codes
+    WHERE chain_id = :chain_id AND payload = :payload AND status = 'retired'
+    UNION ALL
+    SELECT codes.store, replaced_at FROM former_payloads f JOIN codes USING (chain_id, code_id)
+    WHERE f.chain_id = :chain_id AND f.payload = :payload
+) uses ORDER BY until_at DESC LIMIT 1;
 
 -- name: count_reporters(chain_id, code_id, minutes)$
 -- How many different visitors have said of late that this code does not work.

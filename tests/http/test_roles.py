@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service import app
+from service import app, qr
 from service.settings import Settings
 from tests import running
 from tests.http import chains, openapi
@@ -23,6 +23,7 @@ KEYED = [
 CHANGES = [operation for operation in KEYED if operation.method != "GET"]
 CODES = {
     ("POST", "/api/v1/stores/{store}/codes"),
+    ("POST", "/api/v1/stores/{store}/codes/preview"),
     ("POST", "/api/v1/codes/import"),
     ("PATCH", "/api/v1/codes/{code_id}"),
     ("PUT", "/api/v1/codes/{code_id}/image"),
@@ -85,6 +86,7 @@ PICTURE = {"image": ("a.png", b"picture")}
 # What each route that names something is sent, good enough to get as far as looking for it.
 SENT: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/api/v1/stores/{store}/codes"): {"json": {"payload": running.payload("new")}},
+    ("POST", "/api/v1/stores/{store}/codes/preview"): {"json": {"payload": running.payload("new")}},
     ("PATCH", "/api/v1/codes/{code_id}"): {"json": {"status": "paused"}},
     ("PUT", "/api/v1/codes/{code_id}/image"): {"files": PICTURE},
     ("PATCH", "/api/v1/entries/{entry}"): {"json": {"name": "mine"}},
@@ -108,7 +110,9 @@ def theirs(shared: Running) -> Iterator[Chain]:
         path = f"/api/v1/entries/{other.entry}/placements"
         body = {"placement": "p", "name": "p", "channel": "poster"}
         running.answered(other.hq.post(path, json=body))
-        other.put_code("S3", "three")
+        # From a picture, so that there is one to ask for.
+        files = {"image": ("a.png", qr.png(running.payload("three")))}
+        running.answered(other.hq.post("/api/v1/stores/S3/codes", files=files))
         scan_id = other.scan("a", placement="p")
         assert other.locate(scan_id, *chains.S1)["store"]["store"] == "S3"
         other.tell(scan_id, "pressed")
