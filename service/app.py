@@ -24,6 +24,7 @@ from service.http import (
     visitor,
 )
 from service.http import metrics as http_metrics
+from service.http import warnings as http_warnings
 from service.http.lane import Lane
 from service.settings import Settings
 
@@ -67,6 +68,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         keys,
         audit,
         reports,
+        http_warnings,
         console,
     ):
         app.include_router(module.router)

@@ -5,15 +5,16 @@ import contextlib
 import functools
 import gc
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 import structlog
 
 from geo import iplocate, places
-from service import accounts, copies, db, decoding, errors, journal, metrics
+from service import accounts, copies, db, decoding, errors, journal, metrics, warnings
 from service.directory import Directory
 from service.news import News
 from service.settings import Settings
@@ -28,6 +29,7 @@ _MAINTAIN_EVERY_S = 6 * 3600
 _RECOUNT_EVERY_S = 300
 _FORGET_EVERY_S = 300
 _MEASURE_EVERY_S = 1
+_WARN_EVERY_S = 0.5  # whether there is anything to look at, which is asked in memory
 # A listener that is cut for longer than this is trouble; until then it is a database's restart.
 _DOWN_LONG_S = 10
 _DRAIN_WITHIN_S = 10
@@ -143,6 +145,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             service.journal.watch(),
             _every("the poll", settings.poll_s, service.refresh, service),
             _every("the sweep", settings.sweep_s, service.journal.sweep, service),
+            *_warning(service),
             _every("the recount", _RECOUNT_EVERY_S, service.recount, service),
             _every("maintenance", _MAINTAIN_EVERY_S, lambda: _maintain(service), service),
             _every("forgetting", _FORGET_EVERY_S, lambda: _forget(service), service),
@@ -176,10 +179,19 @@ def _spool(settings: Settings) -> Spool | None:
     return Spool(settings.data_dir / "spool", int(settings.spool_mb * 1_000_000))
 
 
+def _warning(service: Service) -> list[Coroutine[Any, Any, None]]:
+    if not service.settings.warnings_s:
+        return []
+    watch = warnings.Watch(service.pool, service.directory, service.settings)
+    often_s = min(_WARN_EVERY_S, service.settings.warnings_s)
+    return [_every("the warnings", often_s, watch.look, service)]
+
+
 async def _maintain(service: Service) -> None:
     async with service.connection() as connection:
         await db.ensure_partitions(connection)
         await db.analyze(connection)
+        await warnings.forget(connection, service.settings)
 
 
 async def _forget(service: Service) -> None:

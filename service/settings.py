@@ -146,6 +146,33 @@ class Settings(BaseSettings):
         1000, ge=0, description="megabytes that reading a picture may take (not on macOS)"
     )
 
+    # Warnings
+    warnings_s: float = Field(
+        5, ge=0, description="seconds between two looks for what to warn of; 0: no warnings"
+    )
+    warn_filling_percent: float = Field(
+        80,
+        ge=0,
+        le=100,
+        description="percent of a code's seats taken: it is filling; 0: no warning",
+    )
+    warn_nearly_full_percent: float = Field(
+        95, ge=0, le=100, description="the same: it is nearly full"
+    )
+    warn_expiring_hours: float = Field(
+        48, ge=0, description="hours before a code expires: it is expiring; 0: no warning"
+    )
+    warn_expiring_soon_hours: float = Field(12, ge=0, description="the same: it is expiring soon")
+    warn_quiet_s: float = Field(
+        900,
+        ge=0,
+        description="seconds that a code must have had room again by itself until its warning is "
+        "closed; an edit closes it at once",
+    )
+    warnings_days: float = Field(
+        400, ge=0, description="days that closed warnings are kept; 0: for ever"
+    )
+
     # The page
     locate_timeout_s: float = Field(
         8, gt=0, description="seconds that the page waits for the phone's position"
