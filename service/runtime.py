@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 
 from geo import iplocate, places
-from service import accounts, copies, db, decoding, errors, journal, metrics, warnings
+from service import accounts, copies, db, decoding, errors, journal, metrics, rollups, warnings
 from service.directory import Directory
 from service.news import News
 from service.settings import Settings
@@ -147,6 +147,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             _every("the sweep", settings.sweep_s, service.journal.sweep, service),
             *_warning(service),
             _every("the recount", _RECOUNT_EVERY_S, service.recount, service),
+            _every("the roll-ups", settings.rollup_s, lambda: _roll_up(service), service),
             _every("maintenance", _MAINTAIN_EVERY_S, lambda: _maintain(service), service),
             _every("forgetting", _FORGET_EVERY_S, lambda: _forget(service), service),
             _measuring(service),
@@ -185,6 +186,11 @@ def _warning(service: Service) -> list[Coroutine[Any, Any, None]]:
     watch = warnings.Watch(service.pool, service.directory, service.settings)
     often_s = min(_WARN_EVERY_S, service.settings.warnings_s)
     return [_every("the warnings", often_s, watch.look, service)]
+
+
+async def _roll_up(service: Service) -> None:
+    async with service.connection() as connection:
+        await rollups.keep_up(connection)
 
 
 async def _maintain(service: Service) -> None:

@@ -173,6 +173,14 @@ class Settings(BaseSettings):
         400, ge=0, description="days that closed warnings are kept; 0: for ever"
     )
 
+    # Reports
+    rollup_s: float = Field(
+        5,
+        gt=0,
+        le=60,
+        description="seconds between two rounds that bring the reports up to date",
+    )
+
     # The page
     locate_timeout_s: float = Field(
         8, gt=0, description="seconds that the page waits for the phone's position"

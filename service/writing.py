@@ -25,6 +25,7 @@ Key: TypeAlias = tuple[uuid.UUID, uuid.UUID, str]
 
 _KEY = ("chain_ids", "visitor_ids", "entries")
 _HELD = ("chain_ids", "hold_ids")
+_SCAN = ("chain_ids", "scan_ids")
 
 Row: TypeAlias = dict[str, Any]
 
@@ -93,6 +94,8 @@ async def write(connection: db.Connection, directory: Directory, visits: Collect
     ):
         if rows[table]:
             await query(connection, rows=_json(rows[table]))
+    touched = [(visit.scan.chain_id, visit.scan.scan_id) for visit in visits]
+    await _sql.touch_scans(connection, **db.columns(_SCAN, touched))
 
 
 def _collect(visit: Visit, directory: Directory, rows: dict[str, list[Row]]) -> None:

@@ -18,7 +18,9 @@ SELECT * FROM joins WHERE chain_id = :chain_id AND join_id = :join_id;
 WITH gone AS (
     UPDATE joins SET left_at = now()
     WHERE chain_id = :chain_id AND join_id = :join_id AND left_at IS NULL
-    RETURNING hold_id
+    RETURNING scan_id, hold_id
+), touched AS (
+    INSERT INTO touched_scans (chain_id, scan_id) SELECT :chain_id, scan_id FROM gone
 ), freed AS (
     UPDATE holds SET state = 'released', settled_at = now()
     FROM gone

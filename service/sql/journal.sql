@@ -206,3 +206,8 @@ FROM json_to_recordset(:rows::text::json) AS new (chain_id uuid, hold_id uuid, e
 WHERE j.chain_id = new.chain_id AND j.hold_id = new.hold_id
   AND array_position(ARRAY['pressed', 'reported', 'verified'], j.evidence)
     < array_position(ARRAY['pressed', 'reported', 'verified'], new.evidence);
+
+-- name: touch_scans(chain_ids, scan_ids)!
+-- What became of these scans has changed: the roll-ups follow (rollups.sql).
+INSERT INTO touched_scans (chain_id, scan_id)
+SELECT * FROM unnest(:chain_ids::uuid[], :scan_ids::uuid[]);

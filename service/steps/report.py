@@ -1,27 +1,37 @@
-"""report: what became of the scans. Conversion is defined in `sql/report.sql`, and only there."""
+"""report: what became of the scans.
 
+Conversion is joined scans / scans, bots left out, by the scan's own time: a join that comes late
+counts for the day on which its poster was scanned. What makes a scan located, shown, joined and so
+on is said once, in the view `scan_stories` (sql/migrations/0006_rollups.sql); what is made of the
+counts, once, in `figures`. Every page and every export comes from these two.
+"""
+
+import asyncio
 import csv
+import dataclasses
 import io
-import math
 import uuid
-from collections.abc import Iterable
-from datetime import datetime
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo
 
-import asyncpg
+import numpy as np
 
-from service import db
+from service import columns, db, intervals, rollups
+from service.columns import Columns, Groups, Ints, Labels
 
 _sql = db.load("report")
 
 COUNTS = (
     "scans", "visitors", "located", "shown", "pressed", "reported", "verified", "joined", "left",
 )  # fmt: skip
-COLUMNS = ("key", *COUNTS, "conversion", "conversion_low", "conversion_high")
+BESIDE = ("bots", "ordered", "orders")
+FIGURES = (*COUNTS, "conversion", "conversion_low", "conversion_high", *BESIDE, "revenue")
+COLUMNS = ("key", *FIGURES)
 UNSERVED_COLUMNS = ("reason", "province", "city", "district", "lon", "lat", "scans")
-
-_Z_95 = 1.959963984540054  # the standard normal's 97.5 % quantile
 
 
 class By(StrEnum):
@@ -44,6 +54,80 @@ class By(StrEnum):
     NONE = "none"  # one row: all
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Which:
+    """Which scans a report is about; `until` is excluded, None leaves none out. `scope`: the stores
+    that may be seen."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    entry: str | None = None
+    store: str | None = None
+    city: str | None = None
+    channel: str | None = None
+    scope: Collection[str] | None = None
+
+    def needs(self) -> set[str]:
+        """The columns that tell."""
+        found: set[str] = set()
+        if self.entry is not None or self.channel is not None:
+            found.add("placements")
+        if self.store is not None or self.scope is not None:
+            found.add("stores")
+        if self.city is not None:
+            found |= {"stores", "places"}
+        return found
+
+    def of(self, scans: Columns, labels: Labels) -> Columns:
+        """Those of the period's scans that it is about."""
+        keep = np.ones(len(scans), np.bool_)
+        if self.entry is not None or self.channel is not None:
+            allowed = [
+                self.entry in (None, placement.entry) and self.channel in (None, placement.channel)
+                for placement in labels.placements
+            ]
+            keep &= np.array([False, *allowed])[scans.placements]
+        if self.store is not None or self.scope is not None:
+            allowed = [
+                self.store in (None, store.store)
+                and store.store is not None
+                and (self.scope is None or store.store in self.scope)
+                for store in labels.stores
+            ]
+            keep &= np.array([False, *allowed])[scans.stores]
+        if self.city is not None:
+            cities = columns.by_place(scans, labels, "city")
+            keep &= np.array([key == self.city for key in cities.keys])[cities.codes]
+        return scans if keep.all() else scans.only(keep)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Read:
+    """A period's scans, as one snapshot has them, and up to when all that happened is in them."""
+
+    scans: Columns
+    labels: Labels
+    as_of: datetime
+    timezone: ZoneInfo
+
+
+async def read(
+    connection: db.Connection, chain_id: uuid.UUID, which: Which, wanted: Collection[str] = ()
+) -> Read:
+    """The scans that a report is about, with the columns that are wanted."""
+    await rollups.catch_up(connection)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        as_of = await rollups.as_of(connection)
+        timezone = ZoneInfo(await _sql.get_timezone(connection, chain_id=chain_id))
+        labels = await columns.read_labels(connection, chain_id)
+        scans = await columns.read(
+            connection, chain_id, which.since, which.until, wanted={*which.needs(), *wanted}
+        )
+    # Other requests go on while many numbers are looked at.
+    scans = await asyncio.to_thread(which.of, scans, labels)
+    return Read(scans, labels, as_of, timezone)
+
+
 async def funnel(
     connection: db.Connection,
     chain_id: uuid.UUID,
@@ -55,65 +139,116 @@ async def funnel(
     store: str | None = None,
     city: str | None = None,
     channel: str | None = None,
-    scope: list[str] | None = None,
+    scope: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """`{total, rows}`: rows by key, null last; `until` is excluded. Bots are left out."""
-    async with connection.transaction(readonly=True):
-        await _sql.plan_anew(connection)
-        found = await db.rows(
-            _sql.funnel(
-                connection,
-                chain_id=chain_id,
-                by=by.value,
-                since=since,
-                until=until,
-                entry=entry,
-                store=store,
-                city=city,
-                channel=channel,
-                scope=scope,
-            )
-        )
-    total = next(_row(row, "total") for row in found if row["kind"] == "total")
+    """`{as_of, total, rows}`: rows by key, null last; `until` is excluded. Bots are left out of all
+    but `bots`."""
+    which = Which(since, until, entry, store, city, channel, scope)
+    found = await read(connection, chain_id, which, _NEEDS[by])
+    total, rows = await asyncio.to_thread(_funnel, found, by)
+    return {"as_of": found.as_of, "total": total, "rows": rows}
+
+
+def _funnel(found: Read, by: By) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    total = count_all(found.scans)
     if by is By.NONE:
-        return {"total": total, "rows": [{**total, "key": "all"}]}
+        return total, [{**total, "key": "all"}]
+    rows = grouped(found.scans, _groups(found, by))
+    return total, [{"key": key, **figures} for key, figures in rows]
+
+
+def count_all(scans: Columns) -> dict[str, Any]:
+    """The figures of all of these scans, keyed "total"."""
+    everything = Groups(("total",), np.zeros(len(scans), np.int32))
+    return {"key": "total", **figures(columns.count(scans, everything), 0)}
+
+
+def grouped(scans: Columns, groups: Groups) -> list[tuple[str | None, dict[str, Any]]]:
+    """The figures of every key that has a scan, by key, null last."""
+    counts = columns.count(scans, groups)
+    there = np.flatnonzero(counts["scans"] + counts["bots"])
+    found = [(groups.keys[place], figures(counts, int(place))) for place in there]
+    return sorted(found, key=lambda item: (item[0] is None, item[0] or ""))
+
+
+def figures(counts: dict[str, Ints], place: int) -> dict[str, Any]:
+    """One row's figures: the counts, conversion with its 95 % interval, and the revenue."""
+    row = {name: int(counts[name][place]) for name in COUNTS}
+    low, high = intervals.wilson(row["joined"], row["scans"])
+    conversion = row["joined"] / row["scans"] if row["scans"] else None
     return {
-        "total": total,
-        "rows": [_row(row, row["key"]) for row in found if row["kind"] == "row"],
+        **row,
+        "conversion": share(conversion),
+        "conversion_low": share(low),
+        "conversion_high": share(high),
+        **{name: int(counts[name][place]) for name in BESIDE},
+        "revenue": int(counts["cents"][place]) / 100,
     }
 
 
-def _row(row: asyncpg.Record, key: str | None) -> dict[str, Any]:
-    counts = {name: row[name] for name in COUNTS}
-    low, high = wilson(counts["joined"], counts["scans"])
-    conversion = counts["joined"] / counts["scans"] if counts["scans"] else None
-    return {
-        "key": key,
-        **counts,
-        "conversion": _share(conversion),
-        "conversion_low": _share(low),
-        "conversion_high": _share(high),
-    }
-
-
-def _share(value: float | None) -> float | None:
+def share(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float] | tuple[None, None]:
-    """The 95 % score interval of a proportion; nothing for no trials.
+# ---------------------------------------------------------------- groups
 
-    E. B. Wilson, Probable inference, the law of succession, and statistical inference, Journal of
-    the American Statistical Association 22 (1927), doi:10.1080/01621459.1927.10502953.
-    """
-    if trials == 0:
-        return None, None
-    share, z2 = successes / trials, _Z_95**2
-    middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = (
-        _Z_95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+_TIMES = {By.DAY: columns.DAY, By.WEEK: columns.WEEK, By.MONTH: columns.MONTH, By.HOUR: None}
+_PLACES = (By.PROVINCE, By.CITY, By.DISTRICT)
+_NEEDS: dict[By, tuple[str, ...]] = {
+    By.STORE: ("stores",),
+    By.BRAND: ("stores",),
+    By.PROVINCE: ("stores", "places"),
+    By.CITY: ("stores", "places"),
+    By.DISTRICT: ("stores", "places"),
+    By.ENTRY: ("placements",),
+    By.PLACEMENT: ("placements",),
+    By.CHANNEL: ("placements",),
+    By.VARIANT: ("placements",),
+    By.SOURCE: (),
+    By.DAY: ("ats",),
+    By.WEEK: ("ats",),
+    By.MONTH: ("ats",),
+    By.HOUR: ("ats",),
+    By.NONE: (),
+}
+
+
+def _groups(found: Read, by: By) -> Groups:
+    scans, labels = found.scans, found.labels
+    if by in _PLACES:
+        return columns.by_place(scans, labels, by.value)
+    if by in (By.STORE, By.BRAND):
+        return columns.by_number(
+            scans.stores, [getattr(store, by.value) for store in labels.stores]
+        )
+    if by is By.SOURCE:
+        return columns.by_number(scans.sources, labels.sources)
+    if by in _TIMES:
+        return by_time(found, by)
+    return columns.by_number(
+        scans.placements, [getattr(placement, by.value) for placement in labels.placements]
     )
-    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def by_time(found: Read, by: By) -> Groups:
+    """By day, week, month or hour of the chain's time zone."""
+    ats = found.scans.ats
+    if not len(ats):
+        return Groups((), ats)
+    span = moment(int(ats.min())), moment(int(ats.max())), found.timezone
+    form = _TIMES[by]
+    edges = columns.days(*span, form) if form is not None else columns.hours(*span)
+    return columns.by_time(found.scans, edges)
+
+
+def moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+# ---------------------------------------------------------------- what went unserved
 
 
 async def unserved(
@@ -124,24 +259,63 @@ async def unserved(
     until: datetime | None = None,
     whole_chain: bool = True,
 ) -> list[dict[str, Any]]:
-    """Where scans ended without a code, and why, most first; places to about 1 km."""
-    async with connection.transaction(readonly=True):
-        await _sql.plan_anew(connection)
-        rows = await db.rows(
-            _sql.unserved(
-                connection, chain_id=chain_id, since=since, until=until, scope_all=whole_chain
-            )
+    """Where scans ended without a code, and why, most first; places to about 1 km.
+
+    Those who would not tell their position and then picked no store are `denied`. It is nobody's
+    store, so whoever does not see the whole chain sees none of it.
+    """
+    if not whole_chain:
+        return []
+    await rollups.catch_up(connection)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        labels = await columns.read_labels(connection, chain_id)
+        lost = await columns.read_lost(connection, chain_id, since, until)
+    return await asyncio.to_thread(_unserved, lost, labels)
+
+
+def _unserved(lost: columns.Lost, labels: Labels) -> list[dict[str, Any]]:
+    counted = Counter(
+        zip(
+            lost.reasons.tolist(),
+            lost.places.tolist(),
+            lost.lons.tolist(),
+            lost.lats.tolist(),
+            strict=True,
         )
-    return [dict(row) for row in rows]
+    )
+    rows = []
+    for (reason, number, lon, lat), scans in counted.items():
+        place = labels.places[number - 1] if number else None
+        known = lon != columns.NOWHERE
+        rows.append(
+            {
+                "reason": labels.reasons[reason - 1],
+                "province": place.province if place else None,
+                "city": place.city if place else None,
+                "district": place.district if place else None,
+                "lon": lon / 100 if known else None,
+                "lat": lat / 100 if known else None,
+                "scans": scans,
+            }
+        )
+    return sorted(rows, key=_most_first)
 
 
-def as_csv(rows: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> str:
+def _most_first(row: dict[str, Any]) -> tuple[Any, ...]:
+    rest = (row[name] for name in UNSERVED_COLUMNS[:-1])
+    return (-row["scans"], *((value is None, value or 0) for value in rest))
+
+
+# ---------------------------------------------------------------- spreadsheets
+
+
+def as_csv(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> str:
     """Rows as CSV with a byte order mark, so that Excel reads Chinese; no cell is a formula."""
     text = io.StringIO()
     text.write("\ufeff")
     writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+    writer.writerow(names)
+    writer.writerows([_cell(row[name]) for name in names] for row in rows)
     return text.getvalue()
 
 

@@ -14,9 +14,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from service import db
+from service import db, intervals, rollups
 from service.domain import uuid7
-from service.steps import report
 from tests import running
 from tests.http import chains
 from tests.http.chains import Chain
@@ -28,6 +27,7 @@ URUMQI = (87.6, 43.8)  # no store within the radius
 COUNTS = (
     "scans", "visitors", "located", "shown", "pressed", "reported", "verified", "joined", "left",
 )  # fmt: skip
+BESIDE = ("bots", "ordered", "orders", "revenue")
 BYS = (
     "store", "brand", "province", "city", "district", "entry", "placement", "channel", "variant",
     "source", "day", "week", "month", "hour", "none",
@@ -203,7 +203,7 @@ def test_wilson_agrees_with_the_published_values(
 ) -> None:
     """R. G. Newcombe, Two-sided confidence intervals for the single proportion, Statistics in
     Medicine 17 (1998), 857-872, table I, method 3."""
-    assert report.wilson(successes, trials) == pytest.approx((low, high), abs=0.00005)
+    assert intervals.wilson(successes, trials) == pytest.approx((low, high), abs=0.00005)
 
 
 def test_nothing_divided_by_nothing_is_null(chain: Chain) -> None:
@@ -260,15 +260,18 @@ async def _scanned_at(chain: Chain, moments: tuple[datetime, ...]) -> None:
     connection = await db.connect(chain.database_url)
     try:
         for moment in moments:
-            await connection.execute(
+            scan_id = uuid7(moment)
+            chain_id = await connection.fetchval(
                 "INSERT INTO scans (chain_id, scan_id, entry, visitor_id, scanned_at, via)"
-                " SELECT chain_id, $2, $3, $4, $5, 'api' FROM chains WHERE chain = $1",
+                " SELECT chain_id, $2, $3, $4, $5, 'api' FROM chains WHERE chain = $1"
+                " RETURNING chain_id",
                 chain.chain,
-                uuid7(moment),
+                scan_id,
                 chain.entry,
                 uuid.uuid4(),
                 moment,
             )
+            await rollups.touch(connection, chain_id, [scan_id])
     finally:
         await connection.close()
 
@@ -325,7 +328,7 @@ def test_csv_says_the_same_as_json(story: Story) -> None:
     assert by_name.headers["content-type"] == "text/csv; charset=utf-8"
     assert by_name.content.startswith(b"\xef\xbb\xbf"), "Excel reads Chinese by its BOM alone"
     lines = list(csv.DictReader(io.StringIO(by_name.content.decode("utf-8-sig"))))
-    columns = ["key", *COUNTS, "conversion", "conversion_low", "conversion_high"]
+    columns = ["key", *COUNTS, "conversion", "conversion_low", "conversion_high", *BESIDE]
     assert list(lines[0]) == columns
     told = [["" if row[c] is None else str(row[c]) for c in columns] for row in rows]
     assert [[line[c] for c in columns] for line in lines] == told
