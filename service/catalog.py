@@ -5,6 +5,7 @@ the chain's version, by which workers learn that something has changed.
 """
 
 import asyncio
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,7 +19,7 @@ import asyncpg
 from geo import places
 from geo.point import Point
 from service import audit, copies, db, decoding, errors, qr, reading
-from service.domain import CodeStatus, CountedBy, IpPolicy, StoreStatus, uuid7
+from service.domain import PLACEMENT_PATTERN, CodeStatus, CountedBy, IpPolicy, StoreStatus, uuid7
 from service.importing import CodeRow, PlacementRow, Rejected, StoreRow
 from service.settings import Settings
 from service.steps import hold
@@ -917,6 +918,43 @@ async def put_placement(
             store=row["store"],
         )
         return row
+
+
+async def store_placement(
+    connection: db.Connection, chain_id: uuid.UUID, entry: str, store: str
+) -> asyncpg.Record:
+    """The placement of the poster that hangs in this store: `store-SH001`. Made once, with the
+    store's name; what HQ makes of it afterwards stays.
+
+    Raises `errors.NotFound` (entry, store).
+    """
+    key = {"chain_id": chain_id, "entry": entry}
+    async with connection.transaction():
+        for placement in _store_placements(store):
+            row = await _sql.get_placement(connection, **key, placement=placement)
+            if row is not None and row["store"] == store:
+                return row
+            if row is None:
+                await _bump(connection, chain_id)  # from here on, nobody else makes it
+                row = await _sql.get_placement(connection, **key, placement=placement)
+                if row is not None and row["store"] == store:
+                    return row
+            if row is None:
+                shop = await get_store(connection, chain_id, store)
+                values = {"placement": placement, "name": shop["name"], "channel": "poster"}
+                nothing = dict.fromkeys(("printed", "cost", "variant"))
+                return await put_placement(
+                    connection, chain_id, entry, {**values, **nothing, "store": store}
+                )
+    raise errors.Conflict(f"Placements of other stores have the names meant for {store}")
+
+
+def _store_placements(store: str) -> list[str]:
+    """What a store's placement may be called: by its number where that makes a placement's id, or
+    by a digest of it, which another store's number cannot come to."""
+    named = f"store-{store}"
+    digest = f"store-{hashlib.sha256(store.encode()).hexdigest()[:16]}"
+    return [named, digest] if PLACEMENT_PATTERN.fullmatch(named) else [digest]
 
 
 def _placement_values(row: asyncpg.Record) -> dict[str, Any]:

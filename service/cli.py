@@ -41,6 +41,7 @@ from service import (
     logs,
     moments,
     pictures,
+    posters,
     printing,
     printrun,
     qr,
@@ -61,6 +62,8 @@ from service.domain import (
 from service.settings import Settings
 from service.steps import locate, report, show
 from service.steps import route as step_route
+from service.web.poster import Paper, Poster
+from service.web.words import Lang
 
 app = typer.Typer(
     name="nearcode",
@@ -579,18 +582,33 @@ def _tell_funnel(found: dict[str, Any], by: report.By) -> None:
 
 @app.command()
 def poster(
-    entry: str,
+    entry: Annotated[
+        str | None, typer.Argument(help="With --store, needed if several lead there.")
+    ] = None,
     placement: str | None = None,
     every: Annotated[
         bool, typer.Option("--all", help="The codes of all placements, as one ZIP.")
     ] = False,
     channel: Annotated[str | None, typer.Option(help="With --all: of this channel alone.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="A shop's own poster, as PDF, with its placement.")
+    ] = None,
+    paper: Annotated[Paper, typer.Option(help="With --store.")] = Paper.A4,
+    lang: Annotated[Lang, typer.Option(help="With --store: zh or en.")] = "zh",
+    chain: ChainOption = None,
     form: Annotated[PosterFormat | None, typer.Option("--format")] = None,
     out_file: Annotated[Path | None, typer.Option("--out")] = None,
     logo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
     size: Annotated[int, typer.Option(min=100, max=4000, help="Pixels of a PNG's side.")] = 1200,
 ) -> None:
-    """The print-ready unified code."""
+    """The print-ready unified code; with --store, on a page for that shop."""
+    if store is not None:
+        if placement or logo or every or form not in (None, PosterFormat.PDF):
+            raise errors.BadInput.of("--store", "makes a PDF with the shop's own placement")
+        _shop_poster(store, entry, paper, lang, out_file, chain)
+        return
+    if entry is None:
+        raise errors.BadInput.of("entry", "say which; `nearcode entry list` names them")
     if every and (placement or logo):
         raise errors.BadInput.of("--all", "goes neither with --placement nor with --logo")
     if channel is not None and not every:
@@ -629,10 +647,7 @@ def poster(
         )
     except qr.QrError as error:
         raise errors.BadInput.of("logo" if logo else "size", str(error)) from error
-    try:
-        out_file.write_bytes(picture)
-    except OSError as error:
-        raise errors.SetupError(f"Cannot write {out_file}: {error.strerror}") from error
+    _write(out_file, picture)
     out.print(escape(f"{out_file}: {url}"))
 
 
@@ -654,6 +669,40 @@ def _print_all(pieces: Sequence[printrun.Piece], drawing: printrun.Drawing, out_
     finally:
         draft.unlink(missing_ok=True)
     out.print(escape(f"{out_file}: {len(pieces)} codes"))
+
+
+def _shop_poster(
+    store: str,
+    entry: str | None,
+    paper: Paper,
+    lang: Lang,
+    out_file: Path | None,
+    chain: str | None,
+) -> None:
+    settings = _settings()
+
+    async def work(connection: db.Connection) -> Poster:
+        known = Directory()
+        await known.refresh(connection)
+        if entry in known.entries and chain is None:
+            chain_id = known.entries[entry].chain_id
+        else:
+            chain_id = await accounts.chain_id_of(connection, chain)
+        return await posters.of_store(
+            connection, known, chain_id, store, entry=entry, public_url=settings.public_url
+        )
+
+    wanted = _run(settings, work)
+    out_file = out_file or Path(f"{wanted.placement}-{paper}.pdf")
+    _write(out_file, posters.drawn(wanted, paper, lang))
+    out.print(escape(f"{out_file}: {wanted.url}"))
+
+
+def _write(file: Path, data: bytes) -> None:
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise errors.SetupError(f"Cannot write {file}: {error.strerror}") from error
 
 
 # ---------------------------------------------------------------- entries and placements

@@ -272,12 +272,7 @@ def pdf(
     page.setFillGray(1)
     page.rect(0, 0, width, width + foot, stroke=0, fill=1)
     page.setFillGray(0)
-    path = page.beginPath()
-    for row, column, length in _runs(_with_window(modules, window)):
-        left = (border + column) * unit
-        bottom = foot + width - (border + row + 1) * unit
-        path.rect(left, bottom, length * unit, unit)
-    page.drawPath(path, stroke=0, fill=1)
+    _fill(page, _with_window(modules, window), border * unit, foot + border * unit, unit)
     if logo is not None:
         edge = (border + (side - window) / 2 + 0.5) * unit
         logo_side = (window - 1) * unit
@@ -290,6 +285,24 @@ def pdf(
     page.showPage()
     page.save()
     return out.getvalue()
+
+
+def paint(page: canvas.Canvas, payload: str, *, left: float, bottom: float, side: float) -> None:
+    """The code as vectors on a white part of a page: a square of `side` points, quiet zone and all.
+    Device grey; error correction Q. Raises DoesNotFit."""
+    modules = _modules(payload, ErrorCorrection.Q)
+    unit = side / (len(modules) + 2 * BORDER_MODULES)
+    page.setFillGray(0)
+    quiet = BORDER_MODULES * unit
+    _fill(page, modules, left + quiet, bottom + quiet, unit)
+
+
+def _fill(page: canvas.Canvas, modules: Modules, left: float, bottom: float, unit: float) -> None:
+    path = page.beginPath()
+    for row, column, length in _runs(modules):
+        top = bottom + (len(modules) - row) * unit
+        path.rect(left + column * unit, top - unit, length * unit, unit)
+    page.drawPath(path, stroke=0, fill=1)
 
 
 def _set_caption(caption: str, width: float) -> tuple[list[str], float]:

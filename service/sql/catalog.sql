@@ -147,6 +147,10 @@ UPDATE entries SET name = :name, radius_m = :radius_m, brands = :brands,
     ip_policy = :ip_policy, fallback = :fallback, version = :version, updated_at = now()
 WHERE chain_id = :chain_id AND entry = :entry;
 
+-- name: get_placement(chain_id, entry, placement)^
+SELECT * FROM placements
+WHERE chain_id = :chain_id AND entry = :entry AND placement = :placement;
+
 -- name: lock_placement(chain_id, entry, placement)^
 SELECT * FROM placements
 WHERE chain_id = :chain_id AND entry = :entry AND placement = :placement FOR UPDATE;

@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+import pypdfium2
 import pytest
+import zxingcpp
 from PIL import Image, ImageDraw
 
 from service import cli, logs, qr
@@ -339,6 +341,27 @@ def test_a_poster_reads_as_the_url_in_every_form(
     logo = tmp_path / "logo.png"
     logo.write_bytes(b"no picture")
     badly(nearcode("poster", entry, "--logo", logo))
+
+
+def test_a_shop_gets_a_poster_with_a_placement_of_its_own(
+    nearcode: Nearcode, entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARCODE_PUBLIC_URL", "https://qr.example.com")
+    monkeypatch.chdir(tmp_path)
+    for arguments, file in (
+        (("--chain", "tea"), "store-SH001-a4.pdf"),
+        ((entry, "--paper", "a5", "--lang", "en"), "store-SH001-a5.pdf"),
+    ):
+        told = well(nearcode("poster", *arguments, "--store", "SH001"))
+        assert file in told
+        page = pypdfium2.PdfDocument(tmp_path / file)[0]
+        (code,) = zxingcpp.read_barcodes(page.render(scale=2).to_pil())
+        assert code.text == "https://qr.example.com/q/tea?p=store-SH001"
+    badly(nearcode("poster", entry, "--store", "nowhere"))
+    badly(nearcode("poster", "nobody", "--store", "SH001"))
+    badly(nearcode("poster", entry, "--store", "SH001", "--placement", "p-1"))
+    badly(nearcode("poster", entry, "--store", "SH001", "--format", "png"))
+    badly(nearcode("poster"))
 
 
 def read(file: Path) -> str:
