@@ -1,7 +1,8 @@
-"""Who may do what: chains, and the keys of HQ, managers and readers.
+"""Who may do what: chains, callers, and the keys of programs.
 
-A key is `nck_` and 32 random bytes; only its SHA-256 is kept. Outside its chain or its stores a
-key finds nothing, as if it did not exist.
+A caller is a program with its key, or a person in a session (see `people`, `signed_in`). A key is
+`nck_` and 32 random bytes; only its SHA-256 is kept. Outside their chain or their stores a caller
+finds nothing, as if it did not exist.
 """
 
 import hashlib
@@ -21,23 +22,29 @@ _sql = db.load("accounts")
 _CHAIN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Whom a key stands for."""
+    """Who calls: one of `key_id` and `person_id` is set; `session_id` where they are signed in."""
 
     chain_id: uuid.UUID
-    key_id: uuid.UUID
     name: str
     role: Role
-    stores: frozenset[str]
+    stores: frozenset[str] = frozenset()
+    key_id: uuid.UUID | None = None
+    person_id: uuid.UUID | None = None
+    session_id: uuid.UUID | None = None
 
     @property
     def actor(self) -> audit.Actor:
         """Whom the log names."""
-        return audit.Actor(audit.ActorKind.KEY, self.name, self.key_id)
+        if self.key_id is not None:
+            return audit.Actor(audit.ActorKind.KEY, self.name, self.key_id)
+        is_manager = self.role is Role.MANAGER
+        kind = audit.ActorKind.MANAGER if is_manager else audit.ActorKind.PERSON
+        return audit.Actor(kind, self.name, self.person_id)
 
     def sees_store(self, store: str | None) -> bool:
-        """A manager sees the stores of their key; HQ and readers see the whole chain."""
+        """A manager sees their own stores; HQ and readers see the whole chain."""
         return self.role is not Role.MANAGER or (store is not None and store in self.stores)
 
     @property
@@ -102,15 +109,7 @@ async def create_key(
     Raises `errors.BadInput`: a manager's key needs stores that exist, no other key takes any.
     """
     if role is Role.MANAGER:
-        if not stores:
-            raise errors.BadInput.of("stores", "a manager's key needs at least one store")
-        unknown = await db.rows(
-            _sql.unknown_stores(connection, chain_id=chain_id, stores=sorted(stores))
-        )
-        if unknown:
-            raise errors.BadInput.of(
-                "stores", "there is no store " + ", ".join(row["store"] for row in unknown)
-            )
+        await check_stores(connection, chain_id, stores)
     elif stores:
         raise errors.BadInput.of("stores", f"a key of the role {role} is for the whole chain")
     key_id, key = uuid7(), f"nck_{secrets.token_urlsafe(32)}"
@@ -123,21 +122,31 @@ async def create_key(
     return key_id, key
 
 
+async def check_stores(
+    connection: db.Connection, chain_id: uuid.UUID, stores: frozenset[str]
+) -> None:
+    """A manager's stores: at least one, and all of them exist. Raises `errors.BadInput`."""
+    if not stores:
+        raise errors.BadInput.of("stores", "a manager needs at least one store")
+    unknown = await db.rows(
+        _sql.unknown_stores(connection, chain_id=chain_id, stores=sorted(stores))
+    )
+    if unknown:
+        names = ", ".join(row["store"] for row in unknown)
+        raise errors.BadInput.of("stores", f"there is no store {names}")
+
+
 async def caller_of(connection: db.Connection, key: str) -> Caller | None:
     """Whom a key stands for; None for a key that is not known or was revoked."""
-    return _caller(await _sql.find_key(connection, key_hash=_hash(key)))
-
-
-async def caller_by_id(connection: db.Connection, key_id: uuid.UUID) -> Caller | None:
-    """As `caller_of`, for a session, which knows the key's id alone."""
-    return _caller(await _sql.find_key_by_id(connection, key_id=key_id))
-
-
-def _caller(row: asyncpg.Record | None) -> Caller | None:
+    row = await _sql.find_key(connection, key_hash=_hash(key))
     if row is None:
         return None
     return Caller(
-        row["chain_id"], row["key_id"], row["name"], Role(row["role"]), frozenset(row["stores"])
+        chain_id=row["chain_id"],
+        key_id=row["key_id"],
+        name=row["name"],
+        role=Role(row["role"]),
+        stores=frozenset(row["stores"]),
     )
 
 

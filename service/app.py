@@ -1,5 +1,6 @@
 """The HTTP service: `create_app(settings)`."""
 
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,12 +16,15 @@ from service.http import (
     entries,
     health,
     images,
+    invitations,
     keys,
     pages,
+    people,
     placements,
     posters,
     problems,
     reports,
+    signed_in,
     stores,
     visitor,
 )
@@ -31,6 +35,8 @@ from service.settings import Settings
 
 # Asked every few seconds, by machines.
 _QUIET = ("/healthz", "/readyz", "/metrics")
+# What follows is a secret, as long as the link works.
+_SECRET = re.compile("(/m/join/|/hq/password/).+")
 
 
 def create_app(settings: Settings, database_url: str) -> FastAPI:
@@ -68,6 +74,9 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         entries,
         posters,
         keys,
+        people,
+        invitations,
+        signed_in,
         audit,
         reports,
         http_warnings,
@@ -130,4 +139,5 @@ class AccessLog:
             metrics.requested(route, scope["method"], status, seconds)
             if scope["path"] not in _QUIET:
                 ms = round(seconds * 1000, 1)
-                self._lines.add(scope["method"], scope["path"], status, ms)
+                path = _SECRET.sub(r"\1...", scope["path"])
+                self._lines.add(scope["method"], path, status, ms)

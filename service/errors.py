@@ -7,7 +7,9 @@ NearcodeError
 ├─ NotAllowed           403
 ├─ NotFound             404  also: outside one's chain or stores
 ├─ Conflict             409
+├─ Gone                 410  a link that was used, revoked, or is too old
 ├─ TooLarge             413
+├─ TooManyAttempts      429  says when to try again
 ├─ Unavailable          503  the database does not answer; says when to try again
 ├─ SchemaOutdated       503  the database is older than the program
 ├─ PortInUse            -    the command line only
@@ -59,12 +61,12 @@ class BadInput(NearcodeError):
 
 class NotSignedIn(NearcodeError):
     status = 401
-    title = "A key is needed"
+    title = "A key or a session is needed"
 
 
 class NotAllowed(NearcodeError):
     status = 403
-    title = "This key may not do that"
+    title = "This is not for this caller"
 
 
 class NotFound(NearcodeError):
@@ -77,9 +79,23 @@ class Conflict(NearcodeError):
     title = "It stands against what is there"
 
 
+class Gone(NearcodeError):
+    status = 410
+    title = "This is over"
+
+
 class TooLarge(NearcodeError):
     status = 413
     title = "The upload is too large"
+
+
+class TooManyAttempts(NearcodeError):
+    status = 429
+    title = "Too many attempts"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(NearcodeError):

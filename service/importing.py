@@ -32,6 +32,7 @@ CHANNEL_MAX_LENGTH = 64  # and a variant's
 COST_MAX = 100_000_000_000
 TAG_MAX_LENGTH = 50
 TAGS_MAX = 20
+STORES_MAX = 1000  # of one manager
 
 GROUP_MEMBERS_MAX = 500
 """What a WeChat or WeCom group holds, invited members included; contacts have no such limit."""
@@ -91,6 +92,15 @@ class PlacementRow:
     printed: int | None
     cost: Decimal | None
     variant: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerRow:
+    """One manager to invite. Without a name they go by their stores'."""
+
+    row: int
+    stores: tuple[str, ...]  # in the file's order, each once
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +203,11 @@ def placements(table: Table, *, done: Callable[[], object] = lambda: None) -> Pa
     return rows_of(table, _PLACEMENT_HEADERS, ("placement",), parse, done)
 
 
+def managers(table: Table, *, done: Callable[[], object] = lambda: None) -> Parsed[ManagerRow]:
+    """The table's managers, each with one store or several. Raises BadInput as `stores`."""
+    return rows_of(table, _MANAGER_HEADERS, ("store",), _manager, done)
+
+
 # ---------------------------------------------------------------- headers
 
 _STORE = ("store", "store_id", "store_number", "store_no", "store_code",
@@ -231,6 +246,11 @@ _PLACEMENT_HEADERS: dict[str, tuple[str, ...]] = {
     "printed": ("printed", "sent", "quantity", "印数", "印刷数量", "发送数", "发送数量", "数量"),
     "cost": ("cost", "成本", "费用", "投放成本"),
     "variant": ("variant", "version", "版本", "方案", "ab版本", "a/b版本", "a/b"),
+}
+
+_MANAGER_HEADERS: dict[str, tuple[str, ...]] = {
+    "store": (*_STORE, "stores", "门店"),
+    "name": ("name", "manager", "姓名", "店长", "店长姓名"),
 }
 
 Cells = Mapping[str, Value]
@@ -552,6 +572,25 @@ def _placement(row: int, cells: Cells) -> PlacementRow:
         cost=cost,
         variant=text_of(cells, "variant", CHANNEL_MAX_LENGTH),
     )
+
+
+# ---------------------------------------------------------------- managers
+
+
+def _manager(row: int, cells: Cells) -> ManagerRow:
+    whole = text_of(cells, "store", STORES_MAX * (STORE_NUMBER_MAX_LENGTH + 2))
+    stores = tuple(
+        dict.fromkeys(
+            _store_number({"store": part})
+            for part in re.split(r"[,，;；、|]", whole or "")
+            if part.strip()
+        )
+    )
+    if not stores:
+        raise Mistake("store", "the store number is missing")
+    if len(stores) > STORES_MAX:
+        raise Mistake("store", f"{len(stores)} stores; one manager has at most {STORES_MAX}")
+    return ManagerRow(row, stores, text_of(cells, "name", NAME_MAX_LENGTH))
 
 
 # ---------------------------------------------------------------- cells

@@ -14,7 +14,21 @@ import asyncpg
 import structlog
 
 from geo import iplocate, places
-from service import accounts, copies, db, decoding, errors, journal, metrics, rollups, warnings
+from service import (
+    accounts,
+    copies,
+    db,
+    decoding,
+    errors,
+    invitations,
+    journal,
+    metrics,
+    people,
+    rollups,
+    signed_in,
+    throttle,
+    warnings,
+)
 from service.directory import Directory
 from service.news import News
 from service.settings import Settings
@@ -198,6 +212,9 @@ async def _maintain(service: Service) -> None:
         await db.ensure_partitions(connection)
         await db.analyze(connection)
         await warnings.forget(connection, service.settings)
+        await throttle.tidy(connection, service.settings)
+        for kept in (signed_in, people, invitations):
+            await kept.tidy(connection)
 
 
 async def _forget(service: Service) -> None:

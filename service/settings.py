@@ -181,6 +181,30 @@ class Settings(BaseSettings):
         description="seconds between two rounds that bring the reports up to date",
     )
 
+    # People
+    session_days: float = Field(
+        90, gt=0, le=400, description="days without use after which a browser is signed out"
+    )
+    invitation_days: float = Field(
+        7, gt=0, le=365, description="days in which a manager's invitation can be used"
+    )
+    password_link_hours: float = Field(
+        24, gt=0, le=720, description="hours in which a link to choose a password can be used"
+    )
+    sign_in_attempts_per_account: int = Field(
+        10, ge=0, description="passwords that may be tried for one e-mail address"
+    )
+    sign_in_attempts_per_address: int = Field(
+        100, ge=0, description="passwords that may be tried from one IP address, or IPv6 network"
+    )
+    sign_in_minutes: float = Field(
+        15, gt=0, le=1440, description="minutes after which those attempts are forgotten"
+    )
+    password_memory_mb: float = Field(
+        64, ge=1, le=4096, description="megabytes that hashing a password takes (Argon2id)"
+    )
+    password_rounds: int = Field(3, ge=1, le=100, description="times that it goes over them")
+
     # The page
     locate_timeout_s: float = Field(
         8, gt=0, description="seconds that the page waits for the phone's position"

@@ -93,8 +93,10 @@ async def conn(database_url: str) -> AsyncIterator[db.Connection]:
 
 @pytest.fixture
 def settings() -> Settings:
-    """The service's settings: quick to see changes and to free seats."""
-    return Settings(sweep_s=0.1, poll_s=0.2, database_pool=5)
+    """The service's settings: quick to see changes, to free seats and to hash passwords."""
+    return Settings(
+        sweep_s=0.1, poll_s=0.2, database_pool=5, password_memory_mb=1, password_rounds=1
+    )
 
 
 @pytest.fixture

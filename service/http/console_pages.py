@@ -18,7 +18,7 @@ from service.accounts import Caller
 from service.domain import Role
 from service.http import sessions
 from service.runtime import Service
-from service.web import console, render
+from service.web import console, doors, render
 from service.web.console import Here
 
 _POLICY = (
@@ -65,13 +65,13 @@ def frame_of(
 
 def door(request: Request, here: Here) -> Response:
     frame = frame_of(request, here)
-    return html(console.sign_in(frame), frame)
+    return html(doors.sign_in(frame), frame)
 
 
 def _problem(request: Request, error: errors.NearcodeError) -> Response:
     frame = frame_of(request, here_of(request))
     if isinstance(error, errors.NotSignedIn):
-        return html(console.sign_in(frame, "needed"), frame, status=error.status)
+        return html(doors.sign_in(frame, "needed"), frame, status=error.status)
     response = html(console.problem(frame, error.status), frame, status=error.status)
     if isinstance(error, errors.Unavailable):
         response.headers["Retry-After"] = str(error.retry_after_s)
@@ -96,7 +96,9 @@ class PageRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             try:
-                return await handle(request)
+                response = await handle(request)
+                sessions.keep(request, response)
+                return response
             except errors.NearcodeError as error:
                 return _problem(request, error)
             except HTTPException as error:  # a form that can't be read

@@ -69,18 +69,22 @@ def takes(model: type[BaseModel]) -> dict[str, Any]:
 
 
 async def caller(request: Request, service: ServiceDep) -> Caller:
-    """Whom the `Authorization: Bearer` key stands for; without one, whom the console session does,
-    which only reads: what changes something by a cookie needs a form's token as well.
+    """Whom the `Authorization: Bearer` key stands for; without one, who is signed in: their changes
+    need the session's token in the header `X-CSRF-Token`.
 
-    Raises `errors.NotSignedIn`.
+    Raises `errors.NotSignedIn`, `errors.NotAllowed`.
     """
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if not scheme and request.method in ("GET", "HEAD"):
+    if not scheme:
         signed_in = await sessions.caller(request, service)
         if signed_in is not None:
+            given = request.headers.get(sessions.HEADER)
+            reads = request.method in ("GET", "HEAD")
+            if not reads and not sessions.is_token(given, request, service):
+                raise errors.NotAllowed(f"Send the session's token as `{sessions.HEADER}`")
             return signed_in
     if scheme.lower() != "bearer" or not key.strip():
-        raise errors.NotSignedIn("Send `Authorization: Bearer KEY`")
+        raise errors.NotSignedIn("Send `Authorization: Bearer KEY`, or sign in")
     async with service.connection() as connection:
         found = await accounts.caller_of(connection, key.strip())
     if found is None:
@@ -97,21 +101,21 @@ Reader = Annotated[Caller, Depends(caller)]
 async def hq(found: Reader) -> Caller:
     """Only HQ may go on. Raises `errors.NotAllowed`."""
     if found.role is not Role.HQ:
-        raise errors.NotAllowed(f"This needs an hq key; yours is a {found.role} key")
+        raise errors.NotAllowed(f"This is for HQ; your role is {found.role}")
     return found
 
 
 async def editor(found: Reader) -> Caller:
     """HQ, or a manager within their stores. Raises `errors.NotAllowed`."""
     if found.role is Role.READ:
-        raise errors.NotAllowed("A read key changes nothing")
+        raise errors.NotAllowed("Readers change nothing")
     return found
 
 
 async def chain_reader(found: Reader) -> Caller:
     """HQ or a reader: what is of the whole chain. Raises `errors.NotAllowed`."""
     if found.role is Role.MANAGER:
-        raise errors.NotAllowed("This is for HQ; yours is a manager key")
+        raise errors.NotAllowed(f"This is for HQ and readers; your role is {found.role}")
     return found
 
 

@@ -59,7 +59,7 @@ async def answer(request: Request, error: Exception) -> Response:
 async def _known(_: Request, error: Exception) -> Response:
     assert isinstance(error, errors.NearcodeError)
     headers = {}
-    if isinstance(error, errors.Unavailable):
+    if isinstance(error, errors.Unavailable | errors.TooManyAttempts):
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, errors.NotSignedIn):
         headers["WWW-Authenticate"] = "Bearer"

@@ -21,10 +21,6 @@ VALUES (:chain_id, :key_id, :name, :role, :stores, :key_hash);
 SELECT chain_id, key_id, name, role, stores FROM api_keys
 WHERE key_hash = :key_hash AND revoked_at IS NULL;
 
--- name: find_key_by_id(key_id)^
-SELECT chain_id, key_id, name, role, stores FROM api_keys
-WHERE key_id = :key_id AND revoked_at IS NULL;
-
 -- name: list_keys(chain_id)
 SELECT key_id, name, role, stores, created_at, revoked_at FROM api_keys
 WHERE chain_id = :chain_id ORDER BY created_at, key_id;

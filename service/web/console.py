@@ -130,11 +130,6 @@ class Overview:
     entries: Sequence[EntryCard]
 
 
-def sign_in(frame: Frame, trouble: str | None = None) -> str:
-    """`trouble`: `wrong` or `needed`."""
-    return _render("sign_in.html", frame, trouble=trouble)
-
-
 def overview(frame: Frame, page: Overview) -> str:
     return _render("hq.html", frame, page=page, states=tuple(reversed(CodeState)), stages=STAGES)
 

@@ -13,31 +13,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     "nav": ("导航", "Navigation"),
     "skip": ("跳到正文", "Skip to content"),
     "sign_out": ("退出", "Sign out"),
-    # Signing in
-    "sign_in.hq": ("总部登录", "Sign in to HQ"),
-    "sign_in.m": ("店长登录", "Sign in to your stores"),
-    "sign_in.key": ("密钥", "Key"),
-    "sign_in.button": ("登录", "Sign in"),
-    "sign_in.hint_hq": (
-        "密钥以 nck_ 开头：启动演示时会显示在终端里，也可以用 nearcode key create 新建。",
-        "A key begins with nck_. The demo shows it in the terminal when it starts; "
-        "nearcode key create makes a new one.",
-    ),
-    "sign_in.hint_m": (
-        "密钥以 nck_ 开头，由总部发给您。登录一次，这部手机 90 天内不用再登录。",
-        "A key begins with nck_; HQ gives you yours. Once signed in, this phone stays so for "
-        "90 days.",
-    ),
-    "sign_in.other_hq": ("我是店长", "I manage a store"),
-    "sign_in.other_m": ("我是总部", "I am from HQ"),
-    "sign_in.wrong": (
-        "这个密钥不对，或者已经停用。请完整复制后再试一次。",
-        "This key is not known, or it was revoked. Copy the whole of it and try again.",
-    ),
-    "sign_in.needed": (
-        "登录已失效，请重新登录后再操作一次。",
-        "You are no longer signed in. Please sign in and do it once more.",
-    ),
     # What does not go
     "problem.403": ("没有权限", "Not allowed"),
     "problem.403_note": (

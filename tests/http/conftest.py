@@ -26,7 +26,9 @@ def shared_database_url(postgres_url: str, template: str, request: pytest.Fixtur
 @pytest.fixture(scope="module")
 def shared(shared_database_url: str) -> Iterator[Running]:
     """A running service for the module: what one test does in it, the others may see."""
-    settings = Settings(sweep_s=0.1, poll_s=0.2, database_pool=5)
+    settings = Settings(
+        sweep_s=0.1, poll_s=0.2, database_pool=5, password_memory_mb=1, password_rounds=1
+    )
     with running.running(shared_database_url, settings) as started:
         yield started
 

@@ -1,5 +1,8 @@
 """Who may do what, walked through every route that the service says it has."""
 
+import contextlib
+import re
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,33 +10,34 @@ import httpx
 import pytest
 
 from service import app, qr
+from service.accounts import Caller
 from service.settings import Settings
 from tests import running
-from tests.http import chains, openapi
+from tests.http import callers, chains, may, openapi
 from tests.http.chains import Chain
-from tests.http.openapi import VISITORS, Operation
+from tests.http.openapi import Operation
 from tests.running import Running
 
-DOCUMENT = app.create_app(Settings(), "postgresql://nowhere").openapi()
+APP = app.create_app(Settings(), "postgresql://nowhere")
+DOCUMENT = APP.openapi()
+ROUTES = dict(may.routes(APP))
 KEYED = [
     operation
     for operation in openapi.operations(DOCUMENT)
-    if operation.path.startswith("/api/v1/") and operation.key not in VISITORS
+    if operation.path.startswith("/api/v1/") and not may.is_open(operation.key)
 ]
-CHANGES = [operation for operation in KEYED if operation.method != "GET"]
-CODES = {
-    ("POST", "/api/v1/stores/{store}/codes"),
-    ("POST", "/api/v1/stores/{store}/codes/preview"),
-    ("POST", "/api/v1/codes/import"),
-    ("PATCH", "/api/v1/codes/{code_id}"),
-    ("PUT", "/api/v1/codes/{code_id}/image"),
-}
-# Draws a code with the logo that is sent along: nothing is changed.
-DRAWS = {("POST", "/api/v1/entries/{entry}/qr.{form}")}
+PAGES = [
+    key for key, route in ROUTES.items() if not route.include_in_schema and not may.is_open(key)
+]
+CODES = {key for key, roles in may.MAY.items() if key[0] != "GET" and "manager" in roles}
+KEYS = ("hq key", "manager key", "read key")
+SESSIONS = ("hq session", "manager session", "read session")
 
 
-def ids(operation: object) -> str:
-    return f"{operation.method} {operation.path}" if isinstance(operation, Operation) else ""
+def ids(value: object) -> str:
+    if isinstance(value, Operation):
+        return f"{value.method} {value.path}"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def is_problem(answer: httpx.Response, status: int) -> None:
@@ -41,10 +45,38 @@ def is_problem(answer: httpx.Response, status: int) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_every_visitors_route_is_described() -> None:
-    described = {operation.key for operation in openapi.operations(DOCUMENT)}
-    assert described >= VISITORS
-    assert described >= CODES | DRAWS
+# ---------------------------------------------------------------- every route, every caller
+
+
+@pytest.fixture(scope="module")
+def persons(shared: Running) -> dict[str, Caller]:
+    return callers.add_people(shared)
+
+
+@contextlib.contextmanager
+def calling(shared: Running, persons: dict[str, Caller], caller: str) -> Iterator[httpx.Client]:
+    """A client of `hq key`, `manager session` and so on. A session is new each time: what is tried
+    may end it. It sends the session's token with calls of the API."""
+    role, _, by = caller.partition(" ")
+    if by == "key":
+        yield getattr(shared, role)
+        return
+    with callers.signed_in_as(shared, persons[role]) as client:
+        client.headers["X-CSRF-Token"] = callers.token_of(client)
+        yield client
+
+
+def test_every_route_is_known_to_be_open_or_closed() -> None:
+    assert {operation.key for operation in openapi.operations(DOCUMENT)} <= ROUTES.keys()
+    assert openapi.VISITORS <= may.OPEN
+    hidden = [
+        key
+        for key, route in ROUTES.items()
+        if key[1].startswith("/api/") and not route.include_in_schema
+    ]
+    assert hidden == [], "the API is described as a whole"
+    declared = may.OPEN | may.MAY.keys() | may.PASSWORD
+    assert declared <= ROUTES.keys(), "what is declared is there"
 
 
 @pytest.mark.parametrize("operation", KEYED, ids=ids)
@@ -56,28 +88,86 @@ def test_without_a_good_key_nothing_is_told_or_changed(
         answer = shared.visitor.request(operation.method, operation.at(form="png"), headers=headers)
         is_problem(answer, 401)
         assert answer.headers["www-authenticate"] == "Bearer"
+    forged = {"Cookie": "nc_session=forged", "X-CSRF-Token": "forged"}
+    is_problem(shared.visitor.request(operation.method, operation.at(), headers=forged), 401)
 
 
-@pytest.mark.parametrize("operation", CHANGES, ids=ids)
-def test_a_read_key_changes_nothing(shared: Running, operation: Operation) -> None:
-    if operation.key in DRAWS:
-        pytest.skip("it draws, and changes nothing")
-    is_problem(shared.read.request(operation.method, operation.at()), 403)
-
-
-@pytest.mark.parametrize("operation", CHANGES, ids=ids)
-def test_a_manager_key_changes_codes_alone(shared: Running, operation: Operation) -> None:
-    answer = shared.manager.request(operation.method, operation.at(store="S1", form="png"))
-    if operation.key in CODES | DRAWS:
-        assert answer.status_code != 403
+@pytest.mark.parametrize("caller", [*KEYS, *SESSIONS])
+@pytest.mark.parametrize("operation", KEYED, ids=ids)
+def test_a_call_is_open_to_those_who_are_declared(
+    shared: Running, persons: dict[str, Caller], operation: Operation, caller: str
+) -> None:
+    # A manager's own store; HQ would delete it.
+    names = {"store": "S1"} if caller.startswith("manager") else {}
+    with calling(shared, persons, caller) as client:
+        answer = client.request(operation.method, operation.at(**names, form="png"))
+    if may.may(operation.key, caller):
+        assert answer.status_code not in (401, 403, 500), answer.text
     else:
+        assert answer.status_code == 403, (
+            f"{caller} may {ids(operation)}: {answer.text}. If that is meant, declare it in may.py"
+        )
         is_problem(answer, 403)
 
 
-@pytest.mark.parametrize("operation", CHANGES, ids=ids)
-def test_an_hq_key_may_do_all(shared: Running, operation: Operation) -> None:
-    answer = shared.hq.request(operation.method, operation.at(form="png"))
-    assert answer.status_code not in (401, 403, 500)
+@pytest.mark.parametrize("caller", SESSIONS)
+@pytest.mark.parametrize("operation", [o for o in KEYED if o.method != "GET"], ids=ids)
+def test_a_session_changes_nothing_without_its_own_token(
+    shared: Running, persons: dict[str, Caller], operation: Operation, caller: str
+) -> None:
+    path = operation.at(store="S1", form="png")
+    with (
+        calling(shared, persons, caller) as somebody_else,
+        callers.signed_in_as(shared, persons[caller.split()[0]]) as client,
+    ):
+        others = somebody_else.headers["X-CSRF-Token"]
+        for headers in ({}, {"X-CSRF-Token": "forged"}, {"X-CSRF-Token": others}):
+            is_problem(client.request(operation.method, path, headers=headers), 403)
+        assert client.get("/api/v1/me").status_code == 200, "and the session is still there"
+
+
+@pytest.mark.parametrize("key", PAGES, ids=ids)
+def test_a_page_shows_whoever_is_not_signed_in_the_door(shared: Running, key: may.Key) -> None:
+    method, path = key
+    answer = shared.visitor.request(method, filled(path), data={"token": "forged"})
+    if answer.status_code == 303:
+        assert answer.headers["location"] in ("/hq", "/m")
+        return
+    assert answer.status_code == (200 if method == "GET" else 401), answer.text
+    assert '/sign-in"' in answer.text
+
+
+@pytest.mark.parametrize("caller", SESSIONS)
+@pytest.mark.parametrize("key", PAGES, ids=ids)
+def test_a_page_is_open_to_those_who_are_declared(
+    shared: Running, persons: dict[str, Caller], key: may.Key, caller: str
+) -> None:
+    method, path = key
+    allowed = may.may(key, caller)
+    with calling(shared, persons, caller) as client:
+        token = client.headers.pop("X-CSRF-Token")
+        if method != "GET":
+            for forged in ({}, {"token": "forged"}):
+                answer = client.request(method, filled(path), data=forged)
+                assert answer.status_code == 403, answer.text
+        answer = client.request(method, filled(path), data={"token": token})
+    if allowed:
+        assert answer.status_code not in (401, 403, 500), answer.text
+        assert '/sign-in"' not in answer.text
+    elif answer.status_code == 303:
+        away = urllib.parse.urlsplit(answer.headers["location"]).path
+        assert away in ("/hq", "/m"), "to their own console"
+        assert not path.startswith(f"{away}/")
+        assert method == "GET"
+    else:
+        assert answer.status_code in (403, 404), (
+            f"{caller} may {ids(key)}. If that is meant, declare it in may.py"
+        )
+
+
+def filled(path: str) -> str:
+    """A path with each name in it standing for itself."""
+    return re.sub(r"\{(\w+)[^}]*\}", r"\1", path)
 
 
 # ---------------------------------------------------------------- outside one's reach
@@ -94,6 +184,7 @@ SENT: dict[tuple[str, str], dict[str, Any]] = {
         "json": {"placement": "p", "name": "p", "channel": "poster"}
     },
     ("POST", "/api/v1/entries/{entry}/qr.{form}"): {"files": {"logo": ("a.png", b"picture")}},
+    ("PATCH", "/api/v1/people/{person_id}"): {"json": {"name": "mine"}},
     ("GET", "/api/v1/route"): {"params": {"lon": 121.47, "lat": 31.23}},
     ("POST", "/api/v1/entries/{entry}/placements/import"): {
         "files": {"file": ("placements.csv", b"placement,channel\np,poster")}
@@ -116,7 +207,10 @@ def theirs(shared: Running) -> Iterator[Chain]:
         scan_id = other.scan("a", placement="p")
         assert other.locate(scan_id, *chains.S1)["store"]["store"] == "S3"
         other.tell(scan_id, "pressed")
-        yield other
+        person = callers.add_people(other, other.chain, ("S3",))["manager"]
+        running.answered(other.hq.post("/api/v1/invitations", json={"stores": ["S3"]}))
+        with callers.signed_in_as(other, person):
+            yield other
 
 
 def names_of(chain: Chain) -> dict[str, str]:
@@ -129,6 +223,9 @@ def names_of(chain: Chain) -> dict[str, str]:
         "code_id": code["code_id"],
         "entry": chain.entry,
         "key_id": keys[0]["key_id"],
+        "person_id": chain.get("/api/v1/people")["people"][0]["person_id"],
+        "invitation_id": chain.get("/api/v1/invitations")["invitations"][0]["invitation_id"],
+        "session_id": chain.get("/api/v1/sessions")["sessions"][0]["session_id"],
         "form": "png",
     }
 
@@ -176,6 +273,16 @@ def test_lists_and_reports_tell_nothing_of_another_chain(shared: Running, theirs
     assert running.answered(hq.get("/api/v1/reports/unserved"))["rows"] == []
     listed = running.answered(hq.get("/api/v1/stores"))["stores"]
     assert {store["store"] for store in listed} == {"S1", "S2"}
+    for noun in ("people", "invitations", "sessions"):
+        theirs_ids = ids_in(theirs.hq, noun)
+        assert theirs_ids
+        assert not theirs_ids & ids_in(hq, noun)
+
+
+def ids_in(client: httpx.Client, noun: str) -> set[str]:
+    one = {"people": "person_id", "invitations": "invitation_id", "sessions": "session_id"}[noun]
+    found = running.answered(client.get(f"/api/v1/{noun}", params={"limit": 1000}))[noun]
+    return {each[one] for each in found}
 
 
 OF_STORES = [o for o in NAMING if "{store}" in o.path or "{code_id}" in o.path]
