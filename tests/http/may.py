@@ -63,12 +63,14 @@ MAY: dict[Key, frozenset[str]] = {
     ("PATCH", "/api/v1/codes/{code_id}"): frozenset({"hq", "manager"}),
     ("PUT", "/api/v1/codes/{code_id}/image"): frozenset({"hq", "manager"}),
     ("GET", "/api/v1/codes/{code_id}/picture"): ROLES,
-    ("GET", "/api/v1/stores/{store}/poster.pdf"): ROLES,
+    # Makes the shop's placement when it is first asked for.
+    ("GET", "/api/v1/stores/{store}/poster.pdf"): frozenset({"hq", "manager"}),
     ("GET", "/api/v1/warnings"): ROLES,
     ("GET", "/api/v1/entries"): ROLES,
     ("GET", "/api/v1/entries/{entry}"): ROLES,
     ("GET", "/api/v1/entries/{entry}/placements"): ROLES,
     ("GET", "/api/v1/entries/{entry}/qr.{form}"): ROLES,
+    ("GET", "/api/v1/entries/{entry}/qr.zip"): ROLES,
     ("POST", "/api/v1/entries/{entry}/qr.{form}"): ROLES,  # draws, and changes nothing
     ("GET", "/api/v1/reports/funnel"): ROLES,
     ("GET", "/api/v1/reports/funnel.csv"): ROLES,
