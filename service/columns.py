@@ -86,8 +86,8 @@ class Columns:
     def __len__(self) -> int:
         return len(self.stages)
 
-    def only(self, keep: Mask) -> "Columns":
-        """Those scans alone for which `keep` is true."""
+    def only(self, keep: Mask | Ints) -> "Columns":
+        """Those scans alone for which `keep` is true, or whose places it names."""
         return Columns(
             **{
                 field.name: column[keep] if len(column := getattr(self, field.name)) else column
@@ -111,6 +111,13 @@ class Lost:
 
     def __len__(self) -> int:
         return len(self.reasons)
+
+    def squares(self, size: int) -> "Lost":
+        """Those whose position is known, each in the middle of its square of so many hundredths of
+        a degree."""
+        known = (self.lons != NOWHERE) & (self.lats != NOWHERE)
+        lons, lats = (each[known] // size * size + size // 2 for each in (self.lons, self.lats))
+        return Lost(self.reasons[known], np.zeros_like(self.places[known]), lons, lats)
 
 
 async def read_labels(connection: db.Connection, chain_id: uuid.UUID) -> Labels:
@@ -305,8 +312,7 @@ _QUARTER = timedelta(minutes=15)  # no time zone's offset is finer
 
 def hours(first: datetime, last: datetime, timezone: tzinfo) -> Edges:
     """The hours from that of `first` to that of `last`, as clocks show them."""
-    at = datetime.fromtimestamp(first.timestamp() // 3600 * 3600, tz=_EPOCH.tzinfo)
-    at -= timedelta(hours=1)
+    at = _EPOCH + (first - _EPOCH) // _QUARTER * _QUARTER
     starts: list[int] = []
     keys: list[str] = []
     while at <= last:

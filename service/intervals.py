@@ -40,3 +40,17 @@ def newcombe(
         difference - math.hypot(share1 - low1, high2 - share2),
         difference + math.hypot(high1 - share1, share2 - low2),
     )
+
+
+def ratio_low(now: int, then: int) -> float | None:
+    """The lower end of the interval of the ratio of two counts of rare, independent events, by the
+    normal approximation of its logarithm with half an event added to each; nothing where both are
+    none.
+
+    J. B. S. Haldane, The estimation and significance of the logarithm of a ratio of frequencies,
+    Annals of Human Genetics 20 (1956), doi:10.1111/j.1469-1809.1955.tb01285.x.
+    """
+    if now == then == 0:
+        return None
+    ratio = (now + 0.5) / (then + 0.5)
+    return ratio * math.exp(-_Z_95 * math.sqrt(1 / (now + 0.5) + 1 / (then + 0.5)))

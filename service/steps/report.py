@@ -19,6 +19,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import openpyxl
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from service import columns, db, intervals, rollups
 from service.columns import Columns, Groups, Ints, Labels
@@ -118,7 +121,7 @@ async def read(
     await rollups.catch_up(connection)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         as_of = await rollups.as_of(connection)
-        timezone = ZoneInfo(await _sql.get_timezone(connection, chain_id=chain_id))
+        timezone = await timezone_of(connection, chain_id)
         labels = await columns.read_labels(connection, chain_id)
         scans = await columns.read(
             connection, chain_id, which.since, which.until, wanted={*which.needs(), *wanted}
@@ -128,22 +131,22 @@ async def read(
     return Read(scans, labels, as_of, timezone)
 
 
+async def timezone_of(connection: db.Connection, chain_id: uuid.UUID) -> ZoneInfo:
+    """The chain's: what days are in."""
+    return ZoneInfo(await _sql.get_timezone(connection, chain_id=chain_id))
+
+
 async def funnel(
-    connection: db.Connection,
-    chain_id: uuid.UUID,
-    *,
-    by: By,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    entry: str | None = None,
-    store: str | None = None,
-    city: str | None = None,
-    channel: str | None = None,
-    scope: Collection[str] | None = None,
+    connection: db.Connection, chain_id: uuid.UUID, *, by: By, **which: Any
 ) -> dict[str, Any]:
-    """`{as_of, total, rows}`: rows by key, null last; `until` is excluded. Bots are left out of all
-    but `bots`."""
-    which = Which(since, until, entry, store, city, channel, scope)
+    """The same with the fields of `Which` by name."""
+    return await funnel_of(connection, chain_id, Which(**which), by=by)
+
+
+async def funnel_of(
+    connection: db.Connection, chain_id: uuid.UUID, which: Which, *, by: By
+) -> dict[str, Any]:
+    """`{as_of, total, rows}`: rows by key, null last. Bots are left out of all but `bots`."""
     found = await read(connection, chain_id, which, _NEEDS[by])
     total, rows = await asyncio.to_thread(_funnel, found, by)
     return {"as_of": found.as_of, "total": total, "rows": rows}
@@ -153,7 +156,7 @@ def _funnel(found: Read, by: By) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     total = count_all(found.scans)
     if by is By.NONE:
         return total, [{**total, "key": "all"}]
-    rows = grouped(found.scans, _groups(found, by))
+    rows = grouped(found.scans, groups(found, by))
     return total, [{"key": key, **figures} for key, figures in rows]
 
 
@@ -213,7 +216,7 @@ _NEEDS: dict[By, tuple[str, ...]] = {
 }
 
 
-def _groups(found: Read, by: By) -> Groups:
+def groups(found: Read, by: By) -> Groups:
     scans, labels = found.scans, found.labels
     if by in _PLACES:
         return columns.by_place(scans, labels, by.value)
@@ -224,21 +227,21 @@ def _groups(found: Read, by: By) -> Groups:
     if by is By.SOURCE:
         return columns.by_number(scans.sources, labels.sources)
     if by in _TIMES:
-        return by_time(found, by)
+        if not len(scans):
+            return Groups((), scans.ats)
+        first, last = moment(int(scans.ats.min())), moment(int(scans.ats.max()))
+        return columns.by_time(scans, edges(first, last, found.timezone, by))
     return columns.by_number(
         scans.placements, [getattr(placement, by.value) for placement in labels.placements]
     )
 
 
-def by_time(found: Read, by: By) -> Groups:
-    """By day, week, month or hour of the chain's time zone."""
-    ats = found.scans.ats
-    if not len(ats):
-        return Groups((), ats)
-    span = moment(int(ats.min())), moment(int(ats.max())), found.timezone
+def edges(first: datetime, last: datetime, timezone: ZoneInfo, by: By) -> columns.Edges:
+    """The days, weeks, months or hours of a time zone, from that of `first` to that of `last`."""
     form = _TIMES[by]
-    edges = columns.days(*span, form) if form is not None else columns.hours(*span)
-    return columns.by_time(found.scans, edges)
+    if form is None:
+        return columns.hours(first, last, timezone)
+    return columns.days(first, last, timezone, form)
 
 
 def moment(microseconds: int) -> datetime:
@@ -258,8 +261,10 @@ async def unserved(
     since: datetime | None = None,
     until: datetime | None = None,
     whole_chain: bool = True,
+    grid: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Where scans ended without a code, and why, most first; places to about 1 km.
+    """Where scans ended without a code, and why, most first; positions to about 1 km, or as the
+    middle of squares of `grid` hundredths of a degree, whatever city they are in, for a map.
 
     Those who would not tell their position and then picked no store are `denied`. It is nobody's
     store, so whoever does not see the whole chain sees none of it.
@@ -270,10 +275,12 @@ async def unserved(
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         labels = await columns.read_labels(connection, chain_id)
         lost = await columns.read_lost(connection, chain_id, since, until)
-    return await asyncio.to_thread(_unserved, lost, labels)
+    return await asyncio.to_thread(_unserved, lost, labels, grid)
 
 
-def _unserved(lost: columns.Lost, labels: Labels) -> list[dict[str, Any]]:
+def _unserved(lost: columns.Lost, labels: Labels, grid: int | None) -> list[dict[str, Any]]:
+    if grid is not None:
+        lost = lost.squares(grid)
     counted = Counter(
         zip(
             lost.reasons.tolist(),
@@ -324,3 +331,28 @@ def _cell(value: object) -> object:
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return "'" + value
     return value
+
+
+def as_xlsx(rows: Iterable[dict[str, Any]], names: Sequence[str], title: str) -> bytes:
+    """Rows as an Excel workbook: numbers as numbers, and every text as text, never a formula."""
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet(title[:31])
+    sheet.freeze_panes = "A2"
+    sheet.append([_text_cell(sheet, name) for name in names])
+    for row in rows:
+        sheet.append([_xlsx_cell(sheet, row[name]) for name in names])
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def _xlsx_cell(sheet: Any, value: object) -> Any:
+    if value is None or isinstance(value, int | float):
+        return value
+    return _text_cell(sheet, str(value))
+
+
+def _text_cell(sheet: Any, text: str) -> WriteOnlyCell:
+    cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", text))
+    cell.data_type = "s"
+    return cell

@@ -72,10 +72,21 @@ MAY: dict[Key, frozenset[str]] = {
     ("GET", "/api/v1/entries/{entry}/qr.{form}"): ROLES,
     ("GET", "/api/v1/entries/{entry}/qr.zip"): ROLES,
     ("POST", "/api/v1/entries/{entry}/qr.{form}"): ROLES,  # draws, and changes nothing
-    ("GET", "/api/v1/reports/funnel"): ROLES,
-    ("GET", "/api/v1/reports/funnel.csv"): ROLES,
-    ("GET", "/api/v1/reports/unserved"): ROLES,
-    ("GET", "/api/v1/reports/unserved.csv"): ROLES,
+    **{
+        ("GET", f"/api/v1/reports/{report}{form}"): ROLES
+        for report in (
+            "funnel",
+            "trend",
+            "stores",
+            "managers",
+            "placements",
+            "compare",
+            "map",
+            "unserved",
+        )
+        for form in ("", ".csv", ".xlsx")
+    },
+    ("GET", "/api/v1/reports/freshness"): ROLES,
     ("GET", "/api/v1/joins"): ROLES,
     ("GET", "/api/v1/keys"): frozenset({"hq"}),
     ("GET", "/api/v1/people"): frozenset({"hq"}),
