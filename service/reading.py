@@ -14,15 +14,18 @@ QrError(ValueError)
 """
 
 import contextlib
+import functools
 import io
+import itertools
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pillow_heif
 import zxingcpp
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 PICTURE_MAX_BYTES = 20_000_000
 PICTURE_MAX_PIXELS = 65_000_000
@@ -146,10 +149,60 @@ def _at_most(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 # ---------------------------------------------------------------- finding the code
 
+_Attempt = tuple[Image.Image, zxingcpp.Binarizer]
+_LOCAL, _GLOBAL = zxingcpp.Binarizer.LocalAverage, zxingcpp.Binarizer.GlobalHistogram
+
+_THRESHOLDS = (220, 160, 100, 50)
+"""Of luminance: for codes filled with a picture, or on one, where neither the neighbourhood nor the
+histogram tells light from dark."""
+
+_SHARPENED = ((4, 600), (8, 300))
+"""Radius in pixels and percent: for pictures out of focus."""
+
+_PRESSED = (0.6, 0.9, 1.2, 1.4, -0.6, -0.9, -1.2, -1.4)
+"""A card round a cup or a column: half the angle that is seen, in radians; below zero, from
+within."""
+
+_BULGED = (-0.04, -0.07, -0.1, -0.14, 0.05, 0.1, 0.15, 0.2)
+"""A lens that bulges: the first term of its radial distortion (Brown 1966), in half widths of the
+picture."""
+
+_BENT_SIDE_PX = 700
+_BEND_STEPS = 16
+
+_Bend = Callable[[float, float], tuple[float, float]]
+"""Where a point of the straight cutting lies in the bent one; both from -1 to 1 on each axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cutting:
+    """What looks like a code and could not be read, and where it lies in its picture, in pixels."""
+
+    pixels: Image.Image
+    box: tuple[float, float, float, float]
+    whole: tuple[int, int]
+
+    def bends(self) -> Iterator[_Bend]:
+        for k in _PRESSED:
+            yield functools.partial(_pressed_aside, k)
+            yield functools.partial(_pressed_along, k)
+        for k in _BULGED:
+            yield functools.partial(self._bulged, k)
+
+    def _bulged(self, k: float, x: float, y: float) -> tuple[float, float]:
+        left, top, right, bottom = self.box
+        unit = min(self.whole) / 2
+        half_x, half_y = (right - left) / 2 / unit, (bottom - top) / 2 / unit
+        from_x = ((left + right) - self.whole[0]) / 2 / unit
+        from_y = ((top + bottom) - self.whole[1]) / 2 / unit
+        lens_x, lens_y = from_x + x * half_x, from_y + y * half_y
+        scale = 1 + k * (lens_x * lens_x + lens_y * lens_y)
+        return (lens_x * scale - from_x) / half_x, (lens_y * scale - from_y) / half_y
+
 
 def _text_in(luminance: Image.Image) -> str:
     for attempt, binarizer in _attempts(luminance):
-        texts = _read(attempt, binarizer)
+        texts = {barcode.text for barcode in _barcodes(attempt, binarizer) if barcode.text}
         if len(texts) > 1:
             raise SeveralCodes(f"the picture holds {len(texts)} QR codes; cut out the one meant")
         if texts:
@@ -157,9 +210,9 @@ def _text_in(luminance: Image.Image) -> str:
     raise NoCode("no QR code was found in the picture; take it straight, sharp and whole")
 
 
-def _attempts(picture: Image.Image) -> Iterator[tuple[Image.Image, zxingcpp.Binarizer]]:
+def _attempts(picture: Image.Image) -> Iterator[_Attempt]:
     """The picture as it is, then changed: cheapest first, each reads what those before missed."""
-    yield picture, zxingcpp.Binarizer.LocalAverage
+    yield picture, _LOCAL
     # Tiny, tilted and pale codes read at three times the size, with the quiet zone they may lack;
     # in a large picture blur and noise are the trouble, and those shrink away.
     pixels = picture.width * picture.height
@@ -169,19 +222,94 @@ def _attempts(picture: Image.Image) -> Iterator[tuple[Image.Image, zxingcpp.Bina
         (max(1, round(padded.width * scale)), max(1, round(padded.height * scale))),
         Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX,
     )
-    yield resized, zxingcpp.Binarizer.LocalAverage
-    yield resized, zxingcpp.Binarizer.GlobalHistogram
+    yield resized, _LOCAL
+    yield resized, _GLOBAL
+    padded.thumbnail((1600, 1600), Image.Resampling.BOX)
+    for threshold in _THRESHOLDS:
+        # As a table, since a function would be called for each of its 256 values anyway.
+        yield padded.point([0] * threshold + [255] * (256 - threshold)), _GLOBAL
+    for radius, percent in _SHARPENED:
+        sharp = padded.filter(ImageFilter.UnsharpMask(radius, percent, threshold=0))
+        if sharp.width * sharp.height <= 1_200_000:
+            sharp = sharp.resize((sharp.width * 2, sharp.height * 2), Image.Resampling.BICUBIC)
+        yield sharp, _LOCAL
+    for seen in _seen(picture, padded, resized):
+        for bend in seen.bends():
+            straightened = _straightened(seen.pixels, bend)
+            yield straightened, _LOCAL
+            yield straightened, _GLOBAL
 
 
-def _read(picture: Image.Image, binarizer: zxingcpp.Binarizer) -> set[str]:
+def _barcodes(
+    picture: Image.Image, binarizer: zxingcpp.Binarizer, *, with_errors: bool = False
+) -> list[zxingcpp.Barcode]:
     # Model 2 alone: micro codes and bar codes around the group's code are none of ours.
-    barcodes = zxingcpp.read_barcodes(
+    return zxingcpp.read_barcodes(
         picture,
         formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2),
         binarizer=binarizer,
         text_mode=zxingcpp.TextMode.Plain,
+        return_errors=with_errors,
     )
-    return {barcode.text for barcode in barcodes if barcode.text}
+
+
+def _seen(*pictures: Image.Image) -> Iterator[_Cutting]:
+    """What looks like a code, in the first of the pictures in which something does."""
+    for picture in pictures:
+        for binarizer in (_LOCAL, _GLOBAL):
+            for barcode in _barcodes(picture, binarizer, with_errors=True):
+                at = barcode.position
+                corners = (at.top_left, at.top_right, at.bottom_right, at.bottom_left)
+                box = _around([(corner.x, corner.y) for corner in corners])
+                yield _Cutting(_cut(picture, box), box, picture.size)
+                return
+
+
+def _around(points: list[tuple[int, int]]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom, with a margin on each side."""
+    xs, ys = zip(*points, strict=True)
+    margin_x, margin_y = (max(xs) - min(xs)) * 0.12, (max(ys) - min(ys)) * 0.12
+    return min(xs) - margin_x, min(ys) - margin_y, max(xs) + margin_x, max(ys) + margin_y
+
+
+def _cut(picture: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
+    size = (_BENT_SIDE_PX, _BENT_SIDE_PX)
+    extent, smooth = Image.Transform.EXTENT, Image.Resampling.BILINEAR
+    return picture.transform(size, extent, box, smooth, fillcolor=255)
+
+
+def _straightened(picture: Image.Image, bend: _Bend) -> Image.Image:
+    """The picture as it was before it was bent."""
+    half = _BENT_SIDE_PX / 2
+    edges = [round(_BENT_SIDE_PX * step / _BEND_STEPS) for step in range(_BEND_STEPS + 1)]
+    at = {}
+    for x in edges:
+        for y in edges:
+            bent_x, bent_y = bend(x / half - 1, y / half - 1)
+            at[x, y] = (bent_x + 1) * half, (bent_y + 1) * half
+    mesh = [
+        ((x0, y0, x1, y1), (*at[x0, y0], *at[x0, y1], *at[x1, y1], *at[x1, y0]))
+        for x0, x1 in itertools.pairwise(edges)
+        for y0, y1 in itertools.pairwise(edges)
+    ]
+    return picture.transform(
+        picture.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR, fillcolor=255
+    )
+
+
+def _pressed_aside(k: float, x: float, y: float) -> tuple[float, float]:
+    return _pressed(k, x), y
+
+
+def _pressed_along(k: float, x: float, y: float) -> tuple[float, float]:
+    return x, _pressed(k, y)
+
+
+def _pressed(k: float, x: float) -> float:
+    """Along a circle that is seen from its side, or from within it."""
+    if k > 0:
+        return math.sin(k * x) / math.sin(k)
+    return math.asin(max(-1.0, min(1.0, x * math.sin(-k)))) / -k
 
 
 # ---------------------------------------------------------------- opening what was sent

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import random
 import re
 import struct
 import zlib
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from service import qr, reading
+from tests import photographing
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 GROUP = "https://work.weixin.qq.com/gm/0123456789abcdef0123456789abcdef"
@@ -82,6 +84,18 @@ CHANGES = {
 def test_a_code_is_read_as_people_send_it(change: object) -> None:
     assert callable(change)
     assert qr.decode(saved(change(drawn()), "JPEG", quality=70)) == GROUP
+
+
+@pytest.mark.parametrize("spoiled", photographing.SPOILED)
+def test_a_group_card_is_read_as_people_photograph_it(spoiled: str) -> None:
+    for number in range(2):
+        chance = random.Random(f"1 {spoiled} {number}")
+        found = photographing.photograph(chance, spoiled, photographing.SPOILED[spoiled])
+        if found.payload is None:
+            with pytest.raises(qr.NoCode):
+                qr.decode(found.data)
+        else:
+            assert qr.decode(found.data) == found.payload
 
 
 def test_a_photograph_of_a_group_card_is_read_and_known() -> None:
