@@ -1,0 +1,1 @@
+"""HQ's console (`/hq`): a file a page, and what they share in `desk`, `filters` and `assets`."""
