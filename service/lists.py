@@ -4,7 +4,7 @@ Each list answers its rows of one page, and how many there are on all of them.
 """
 
 import uuid
-from collections.abc import AsyncIterable, Awaitable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,8 +87,6 @@ async def cities(connection: db.Connection, chain_id: uuid.UUID) -> list[str]:
     return [row["city"] for row in await db.rows(_sql.cities(connection, chain_id=chain_id))]
 
 
-async def _found(
-    query: AsyncIterable[asyncpg.Record] | Awaitable[list[asyncpg.Record]], ask: Ask
-) -> Found:
+async def _found(query: AsyncIterator[asyncpg.Record], ask: Ask) -> Found:
     rows = [dict(row) for row in await db.rows(query)]
     return Found(rows, rows[0]["total"] if rows else 0)

@@ -14,12 +14,13 @@ page that it came from: with a redirect once it is done, else at once with what 
 from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 
-from service.http import console_overview, doors, manager
+from service.http import doors, manager
 from service.http.console_pages import PageRoute
+from service.http.hq import router as hq
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 router.include_router(doors.router)
-router.include_router(console_overview.router)
+router.include_router(hq.router)
 router.include_router(manager.router)
 
 

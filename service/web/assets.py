@@ -1,7 +1,7 @@
 """The files that pages load beside themselves, under names that change with their content.
 
-`hq.css` and `hq.js` are ours; `plotly.js` is the wheel's own minified script. A name carries a hash,
-so that browsers may keep the file for ever; what is asked for by an older name is gone.
+`hq.css` and `hq.js` are ours; `plotly.js` is the wheel's own minified script. A name carries a
+hash, so that browsers may keep the file for ever; what is asked for by an older name is gone.
 """
 
 import functools

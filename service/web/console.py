@@ -5,7 +5,7 @@ page's nonce, there is no script, and nothing is fetched from elsewhere.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -15,13 +15,10 @@ import jinja2
 import markupsafe
 
 from service.web import console_words
-from service.web.code_states import CodeState
 from service.web.words import Lang
 
 Here = Literal["hq", "m"]
 """Whose console: that of HQ or that of managers."""
-
-STAGES = ("scans", "located", "shown", "pressed", "joined")
 
 _HERE = Path(__file__).parent
 
@@ -42,96 +39,6 @@ class Frame:
     token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One line of the detailed table; `name` is None for what has no key."""
-
-    name: str | None
-    note: str
-    url: str | None
-    figures: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unserved:
-    reason: str
-    city: str | None
-    scans: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DarkStore:
-    """An open store whose codes can't serve; `states` of its codes, each once."""
-
-    name: str
-    city: str | None
-    url: str | None
-    states: Sequence[CodeState]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estate:
-    """The chain's stores and codes as they stand."""
-
-    stores: int
-    open_stores: int
-    serving_stores: int
-    states: Mapping[CodeState, int]
-    seats_left: int
-    dark: Sequence[DarkStore]
-    more_dark: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Download:
-    """A code to print: `url` takes `png`, `svg` or `pdf` at `{form}`."""
-
-    name: str
-    url: str
-    note: str = ""
-
-    def form(self, form: str) -> str:
-        return self.url.replace("{form}", form)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryCard:
-    name: str
-    visitor_url: str
-    code: Download
-    placements: Sequence[Download]
-    placement_count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A link of a row of links; its text is `key`'s words."""
-
-    key: str
-    url: str
-    chosen: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """HQ's page. `today` and `month` are the report's totals; `by` is what the rows are."""
-
-    today: Mapping[str, Any]
-    month: Mapping[str, Any]
-    by: str
-    bys: Sequence[Choice]
-    periods: Sequence[Choice]
-    rows: Sequence[Row]
-    row_count: int
-    rows_csv: str
-    unserved: Sequence[Unserved]
-    unserved_csv: str
-    estate: Estate
-    entries: Sequence[EntryCard]
-
-
-def overview(frame: Frame, page: Overview) -> str:
-    return _render("hq.html", frame, page=page, states=tuple(reversed(CodeState)), stages=STAGES)
 
 
 def problem(frame: Frame, status: int) -> str:
@@ -167,11 +74,6 @@ def day(lang: Lang, iso: str) -> str:
     return f"{at:%a} {at.day} {at:%b}"
 
 
-def _channel(lang: Lang, channel: str) -> str:
-    key = f"channel.{channel}"
-    return console_words.say(lang, key) if key in console_words.KEYS else channel
-
-
 # The templates
 
 
@@ -182,9 +84,6 @@ def _render(name: str, frame: Frame, **values: Any) -> str:
         .render(
             frame=frame,
             t=functools.partial(console_words.say, frame.lang),
-            moment=functools.partial(moment, frame.lang, timezone=frame.timezone),
-            day=functools.partial(day, frame.lang),
-            channel=functools.partial(_channel, frame.lang),
             **values,
         )
     )
@@ -203,5 +102,4 @@ def _templates() -> jinja2.Environment:
     environment.globals.update(
         style=markupsafe.Markup(style),  # noqa: S704 (our own file)
     )
-    environment.filters.update(number=number, share=share)
     return environment

@@ -19,15 +19,16 @@ import jinja2
 import markupsafe
 import orjson
 
-from service.web import assets, console, hq_words
+from service.web import assets, console, hq_words, manager
 from service.web.words import Lang
 
 Kind = Literal[
     "text", "number", "decimal", "share", "change", "points", "money", "moment", "day", "words",
-    "state", "flag", "list", "interval", "link",
+    "state", "flag", "list", "interval", "input_moment",
 ]  # fmt: skip
 """How a column's values are shown. `words`: the words for the value, under the column's key;
-`interval`: a share, with `<key>_low` and `<key>_high` of the row drawn beside it."""
+`interval`: a share, with `<key>_low` and `<key>_high` of the row beside it; `input_moment`: as a
+form's field wants it."""
 
 _NUMERIC = frozenset(
     {"number", "decimal", "share", "change", "points", "money", "interval"},
@@ -45,8 +46,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What stands around a page. `here` is the page's key in the navigation; `notice` the words' key
-    of what a form has just brought about."""
+    """What stands around a page. `here` is the page's key in the navigation, `notice` the words'
+    key of what a form has just brought about."""
 
     lang: Lang
     nonce: str
@@ -87,12 +88,13 @@ class Query:
 class Column:
     """One column: `key` in the row and, as `col.<key>` or `label`, in the words. `link` and `note`
     name what else of the row stands in the cell: an address, and a small second line. `wide`: not
-    on a phone."""
+    on a phone; `filed`: in files alone, since the page has it elsewhere."""
 
     key: str
     kind: Kind = "text"
     sorts: bool = True
     wide: bool = False
+    filed: bool = False
     label: str = ""
     link: str = ""
     note: str = ""
@@ -123,6 +125,10 @@ class Table:
     searches: bool = True
 
     @property
+    def shown(self) -> list[Column]:
+        return [column for column in self.columns if not column.filed]
+
+    @property
     def pages(self) -> int:
         return max(1, math.ceil(self.total / self.size))
 
@@ -136,10 +142,7 @@ class Table:
 
     def sort_url(self, column: Column) -> str:
         """Sorted by this column; figures begin with the largest, a second click turns it over."""
-        if self.sort == column.key:
-            down = not self.down
-        else:
-            down = column.numeric
+        down = not self.down if self.sort == column.key else column.numeric
         return self.query(sort=f"-{column.key}" if down else column.key, page="")
 
 
@@ -182,7 +185,7 @@ def page(name: str, frame: Frame, **values: Any) -> str:
             known=lambda key: key in hq_words.KEYS,
             word=functools.partial(word, frame.lang),
             show=functools.partial(show, frame.lang, timezone=frame.timezone),
-            left=functools.partial(console.left, frame.lang),
+            left=functools.partial(manager.left, frame.lang),
             moment=functools.partial(console.moment, frame.lang, timezone=frame.timezone),
             **values,
         )
@@ -243,6 +246,8 @@ def show(lang: Lang, kind: Kind, key: str, value: Any, timezone: tzinfo) -> str:
             return f"{100 * value:+.1f}".replace("-", "−")
         case "moment":
             return console.moment(lang, value, timezone)
+        case "input_moment":
+            return f"{value.astimezone(timezone):%Y-%m-%dT%H:%M}"
         case "day":
             return console.day(lang, value.isoformat() if isinstance(value, date) else value)
         case "words" | "state":
@@ -262,7 +267,7 @@ def money(value: float | Decimal | None) -> str:
     """An amount: whole from a thousand on, else with its hundredths."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.2f}"
+    return f"{value:,.0f}" if abs(float(value)) >= 1000 else f"{value:,.2f}"
 
 
 def change(value: float | None) -> str:
@@ -272,7 +277,9 @@ def change(value: float | None) -> str:
 
 def grown(now: float | None, before: float | None) -> float | None:
     """The change from `before` to `now` as a share of `before`; None where there was nothing."""
-    return None if not before or now is None else now / before - 1
+    if now is None or not before:
+        return None
+    return now / before - 1
 
 
 # ---------------------------------------------------------------- lists that are at hand whole

@@ -5,9 +5,10 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from service import errors
+from service.http.console_pages import PageRoute
 from service.web import assets
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _FOREVER = "public, max-age=31536000, immutable"
 

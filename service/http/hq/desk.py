@@ -19,7 +19,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 
-from service import errors, lists, sheets
+from service import errors, lists, moments, sheets
 from service.accounts import Caller
 from service.directory import Chain
 from service.domain import Role
@@ -31,6 +31,7 @@ from service.http.hq.filters import Filters
 from service.runtime import Service
 from service.web import hq, hq_words, render
 from service.web.hq import Column, Query, Table
+from service.web.words import Lang
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -51,12 +52,12 @@ _FIGURES = ("overview", "map", "breakdown", "boards", "results", "compare")
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("figures", _FIGURES),
     ("manage", ("stores", "codes", "entries", "placements", "import")),
-    ("settings", ("keys",)),
+    ("settings", ("keys", "audit")),
 )
 _PATHS = {"overview": "/hq"}
 
 
-class _Elsewhere(Exception):  # noqa: N818 (no error: the page is elsewhere)
+class _Elsewhere(Exception):
     def __init__(self, response: Response) -> None:
         super().__init__()
         self.response = response
@@ -88,7 +89,7 @@ class Desk:
     timezone: ZoneInfo
 
     @property
-    def lang(self) -> hq_words.Lang:
+    def lang(self) -> Lang:
         return render.language(self.request.headers.get("accept-language"))
 
     @property
@@ -258,7 +259,7 @@ class Desk:
             data,
             media_type=_FORMS[form],
             headers={
-                "Content-Disposition": f"attachment; filename=\"{named}\"; "
+                "Content-Disposition": f'attachment; filename="{named}"; '
                 f"filename*=UTF-8''{pretty}",
                 "Cache-Control": "no-store",
                 "X-Content-Type-Options": "nosniff",
@@ -268,9 +269,7 @@ class Desk:
     # ------------------------------------------------------------ forms
 
     @asynccontextmanager
-    async def sent(
-        self, *, files: int = 0, most_bytes: int = 1_000_000
-    ) -> AsyncIterator[FormData]:
+    async def sent(self, *, files: int = 0, most_bytes: int = 1_000_000) -> AsyncIterator[FormData]:
         """The form that was sent, if its sender may change anything.
 
         Raises `errors.NotAllowed`.
@@ -282,6 +281,14 @@ class Desk:
         ) as form:
             console_pages.check_token(self.request, self.service, form)
             yield form
+
+    def moment(self, text: str) -> str | None:
+        """What a form's date and time means, which is in the chain's time zone; None for none.
+
+        Raises `errors.BadInput`.
+        """
+        found = moments.instant(text, "expires_at", self.timezone)
+        return None if found is None else found.isoformat()
 
     def done(self, path: str, notice: str, **query: str) -> Response:
         """On to a page that says so."""

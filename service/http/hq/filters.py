@@ -53,7 +53,7 @@ class Filters:
         return _midnight(self.since - timedelta(days=self.days), self.timezone), self.begins
 
     @property
-    def parts(self) -> dict[str, str | None]:
+    def parts(self) -> dict[str, Any]:
         return {name: getattr(self, name) or None for name in PARTS}
 
     @property

@@ -2,9 +2,16 @@
 // The console's charts, drawn by plotly from the figures in the page; and "/" leads to the search.
 // Every page works without this file.
 
-// plotly writes a few style attributes as text, which the pages' policy forbids; set as properties
-// they are allowed.
+// What the pages' policy forbids of plotly, in the way that it allows: style attributes as
+// properties, style elements with the page's nonce.
 {
+  const create = Document.prototype.createElement;
+  const nonce = document.querySelector("style[nonce]")?.nonce;
+  Document.prototype.createElement = function (name, ...rest) {
+    const element = create.call(this, name, ...rest);
+    if (nonce && String(name).toLowerCase() === "style") element.nonce = nonce;
+    return element;
+  };
   const set = Element.prototype.setAttribute;
   Element.prototype.setAttribute = function (name, value) {
     if (name === "style" && this.style) this.style.cssText = value;

@@ -1,0 +1,25 @@
+"""All of HQ's pages. An address that none of them has leads back to the first."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import RedirectResponse
+
+from service.http.hq import (
+    assets,
+    breakdown,
+    changes,
+    codes,
+    entries,
+    keys,
+    overview,
+    stores,
+)
+from service.http.hq.desk import HqRoute
+
+router = APIRouter(include_in_schema=False, route_class=HqRoute)
+for _page in (assets, overview, breakdown, stores, codes, entries, keys, changes):
+    router.include_router(_page.router)
+
+
+@router.get("/hq/{rest:path}")
+async def overview_again(rest: str) -> Response:
+    return RedirectResponse("/hq", 303)
