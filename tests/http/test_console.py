@@ -2,14 +2,10 @@
 
 import re
 import string
-from datetime import UTC, datetime, timedelta
-from html import unescape
 from typing import Any
 
-import httpx
 import pytest
 
-from service import qr
 from service.settings import Settings
 from service.web import console_words
 from tests import running

@@ -54,6 +54,7 @@ async def overview(desk: DeskDep) -> Response:
         "overview",
         filters=chosen,
         lists=figures.Lists.of(desk, known),
+        as_of=days["as_of"],
         total=days["total"],
         before=before["total"],
         today=of_today["total"],

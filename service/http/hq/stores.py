@@ -93,9 +93,7 @@ async def _one(desk: Desk, number: str, said: hq.Said | None = None) -> Response
         "store.html",
         "stores",
         status=422 if said else 200,
-        **_form(row, said),
-        codes=codes.rows,
-        total=found["total"],
+        **{**_form(row, said), "codes": codes.rows, "total": found["total"]},
         breakdown=hq.Query("/hq/breakdown", {**chosen.query, "store": number})(by="day"),
     )
 

@@ -1,0 +1,452 @@
+"""HQ's console over real HTTP: what its pages say, their files, and what their forms change."""
+
+import csv
+import io
+import itertools
+import re
+import string
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from typing import Any
+
+import httpx
+import openpyxl
+import pytest
+
+from service import qr
+from service.web import hq_words
+from tests import running
+from tests.http.browsing import CHINESE, ENGLISH, HERE, Console
+from tests.running import Running
+
+PAGES = (
+    "/hq", "/hq/breakdown", "/hq/stores", "/hq/codes", "/hq/entries", "/hq/placements", "/hq/audit",
+)  # fmt: skip
+
+
+def rows_of(answer: httpx.Response) -> list[list[str]]:
+    assert answer.status_code == 200, answer.text
+    assert answer.content.startswith(b"\xef\xbb\xbf"), "Excel reads Chinese only after the mark"
+    return list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
+
+
+@pytest.fixture
+def busy(shop: Running) -> Running:
+    """Ten scans: eight near S1, of whom four press; two in Lhasa find nothing."""
+    running.answered(
+        shop.hq.post(
+            "/api/v1/entries/tea/placements",
+            json={"placement": "poster-1", "name": "门口海报", "channel": "poster"},
+        )
+    )
+    shop.put_code("S1", "one", capacity=50)
+    for number in range(8):
+        scan_id = shop.scan(f"near-{number}", placement="poster-1")
+        shop.locate(scan_id, *HERE)
+        if number < 4:
+            shop.tell(scan_id, "pressed")
+    for number in range(2):
+        shop.locate(shop.scan(f"far-{number}"), 91.1322, 29.6604)
+    return shop
+
+
+# ---------------------------------------------------------------- every page
+
+
+def test_a_page_asks_nothing_of_anybody_else(busy: Running, browse: Any) -> None:
+    opened = browse("hq")
+    for path, language in itertools.product(PAGES, (CHINESE, ENGLISH)):
+        opened.open(path, language)
+        page = opened.page
+        assert page.status_code == 200, path
+        assert f'<html lang="{"zh-CN" if language == CHINESE else "en"}">' in page.text
+        assert " style=" not in page.text, "the policy forbids it"
+        assert not re.search(r"<[^>]+ on[a-z]+=", page.text), "nor handlers"
+        addresses = re.findall(r'(?:src|href|action)="([^"]*)"', page.text)
+        own = ("/", "#", "data:,", "http://localhost:8000/q/")
+        assert [address for address in addresses if not address.startswith(own)] == [], path
+        policy = page.headers["content-security-policy"]
+        assert "script-src 'self';" in policy
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert page.headers["cache-control"] == "no-store"
+
+
+def test_the_scripts_are_kept_for_ever_under_a_name_of_their_content(
+    shop: Running, browse: Any
+) -> None:
+    opened = browse("hq")
+    names = re.findall(r'(?:src|href)="(/hq/assets/[^"]+)"', opened.page.text)
+    assert len(names) == 3
+    for name in names:
+        # Nobody needs to be signed in for them, and no proxy need ask again.
+        answer = httpx.get(shop.base_url + name, trust_env=False)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["content-encoding"] == "gzip"
+        plain = httpx.get(
+            shop.base_url + name, trust_env=False, headers={"Accept-Encoding": "identity"}
+        )
+        assert plain.content == answer.content
+        assert "content-encoding" not in plain.headers
+    gone = shop.base_url + re.sub("-[0-9a-f]{16}", "-0123456789abcdef", names[0])
+    assert httpx.get(gone, trust_env=False).status_code == 404
+
+
+def test_a_reader_sees_all_and_is_offered_no_change(busy: Running, browse: Any) -> None:
+    opened = browse("read")
+    placement = "/hq/placement?entry=tea&placement=poster-1"
+    for path in (*PAGES, "/hq/store?store=S1", "/hq/entry?entry=tea", placement):
+        opened.open(path)
+        assert opened.page.status_code == 200, path
+        forms = re.findall(r'<form[^>]*method="post"[^>]*action="([^"]*)"', opened.page.text)
+        assert forms == ["/hq/sign-out"], path
+    opened.open("/hq/keys")
+    assert opened.page.status_code == 403
+
+
+FORMS = {
+    "/hq/store": {"store": "S9", "name": "九店", "lon": "121", "lat": "31"},
+    "/hq/store/delete": {"store": "S1"},
+    "/hq/entry": {"entry": "coffee", "name": "咖啡"},
+    "/hq/placement": {"entry": "tea", "placement": "p9", "name": "九", "channel": "sms"},
+    "/hq/keys": {"role": "hq", "name": "mine"},
+}
+
+
+def test_only_hq_changes_anything_and_only_by_its_own_forms(shop: Running, browse: Any) -> None:
+    nouns = ("stores", "entries", "keys", "entries/tea/placements")
+    before = [shop.hq.get(f"/api/v1/{noun}").json() for noun in nouns]
+    reader, forged, manager = browse("read"), browse("hq"), browse("manager")
+    for path, values in FORMS.items():
+        reader.open("/hq")
+        reader.send(path, values)
+        assert reader.page.status_code == 403, path
+        forged.send(path, values, token="forged")
+        assert forged.page.status_code == 403, path
+        manager.open("/m")
+        manager.send(path, values)
+        assert manager.page.url.path == "/m", path
+    assert [shop.hq.get(f"/api/v1/{noun}").json() for noun in nouns] == before
+
+
+def test_a_manager_is_led_to_their_own_page(shop: Running, browse: Any) -> None:
+    opened = browse("manager")
+    for path in PAGES:
+        opened.open(path)
+        assert opened.page.url.path == "/m"
+
+
+def test_both_languages_fill_the_same_gaps() -> None:
+    def gaps(text: str) -> set[str]:
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+    for key in hq_words.KEYS:
+        chinese, english = hq_words._WORDS[key]
+        assert gaps(chinese) == gaps(english), key
+
+
+NONSENSE = (
+    "since=0001-01-01T00:00:00%2B14:00",
+    "since=9999-12-31&until=0001-01-01",
+    "since=%00&by=%00&q=%00&city=%00&store=%00&who=%00",
+    "page=99999999999999999999&size=-1&sort=-nothing",
+    "page=-1&sort=__class__&period=nonsense",
+    "cursor=AA",
+)
+
+
+def test_nonsense_in_the_address_is_no_error_of_ours(browse: Any) -> None:
+    opened = browse("hq")
+    for path in PAGES:
+        for query in NONSENSE:
+            opened.open(f"{path}?{query}")
+            assert opened.page.status_code in (200, 404, 422), (path, query)
+            assert "</html>" in opened.page.text
+
+
+def test_names_cannot_become_markup_nor_end_a_charts_figures(shop: Running, browse: Any) -> None:
+    shop.put_store("S1", *HERE, name='</script><script>alert("1")</script>', city="<b>&市")
+    shop.put_code("S1", "one", label="<i>一群</i>")
+    for n in range(3):
+        scan_id = shop.scan(f"v{n}")
+        shop.locate(scan_id, *HERE)
+        shop.tell(scan_id, "pressed")
+    shop.locate(shop.scan("far"), 91.1322, 29.6604)
+    opened = browse("hq")
+    for path in ("/hq", "/hq/breakdown?by=store", "/hq/stores", "/hq/codes", "/hq/store?store=S1"):
+        opened.open(path)
+        assert "<script>alert" not in opened.page.text, path
+        assert "<i>一群" not in opened.page.text, path
+    opened.open("/hq/breakdown?by=store")
+    assert "\\u003c/script>" in opened.page.text
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_before_the_first_scan_hq_is_told_what_to_do(shop: Running, browse: Any) -> None:
+    opened = browse("hq")
+    assert "还没有人扫码" in opened.open("/hq")
+    assert "No scans yet" in opened.open("/hq", ENGLISH)
+    assert 'href="http://localhost:8000/q/tea"' in opened.page.text
+    shop.scan("a")
+    assert "还没有人扫码" not in opened.open("/hq")
+
+
+def test_a_chain_without_an_entry_is_led_to_make_one(browse: Any) -> None:
+    opened = browse("hq")
+    assert "先建一个活码" in opened.text
+    assert 'href="/hq/entry"' in opened.page.text
+
+
+def test_hq_sees_the_funnel_of_today_and_of_the_period(busy: Running, browse: Any) -> None:
+    opened = browse("hq")
+    funnel = "扫码 10 100.0% 已定位 10 100.0% 看到群码 8 80.0% 长按识别 4 40.0% 入群 4 40.0%"
+    assert opened.text.count(funnel) == 2
+    # Wilson's interval of 4 in 10.
+    assert "95% 区间 16.8% – 68.7%" in opened.text
+    opened.open("/hq", ENGLISH)
+    assert "95 % interval 16.8% – 68.7%" in opened.text
+    assert "Joined 4 40.0%" in opened.text
+
+
+def test_hq_breaks_it_down(busy: Running, browse: Any) -> None:
+    opened = browse("hq")
+    expected = {
+        "city": ("上海市 8 8 8 8 4 0 4 0 50.0%", "上海市 8 8 8 8 4 0 4 0 50.0%"),
+        "store": ("人民广场店 S1 · 上海市 8 8 8 8 4 0 4 0 50.0%", "Led to no store 2 2 2 0 0 0 0"),
+        "placement": ("门口海报 poster-1 8 8 8 8 4 0 4 0 50.0%", "No placement named 2 2 2 0 0"),
+        "nonsense": ("上海市 8 8 8 8 4 0 4 0 50.0%", "上海市 8 8 8 8 4 0 4 0 50.0%"),
+    }
+    for by, (chinese, english) in expected.items():
+        assert chinese in opened.open(f"/hq/breakdown?by={by}")
+        assert english in opened.open(f"/hq/breakdown?by={by}", ENGLISH)
+
+
+def test_a_link_keeps_the_filters_and_its_files_have_the_same_numbers(
+    busy: Running, browse: Any
+) -> None:
+    opened = browse("hq")
+    opened.open("/hq/breakdown?by=city&channel=poster&period=7d")
+    assert "上海市 8 8 8 8 4 0 4 0 50.0%" in opened.text
+    assert "西藏" not in opened.text
+    links = {unescape(url) for url in re.findall(r'href="(/[^"]+)"', opened.page.text)}
+    kept = [url for url in links if url.startswith(("/hq/breakdown?", "/hq?"))]
+    assert len(kept) > 10
+    assert all("channel=poster" in url or "7d" in url for url in kept)
+    (api,) = [url for url in links if url.startswith("/api/v1/reports/funnel.csv")]
+    assert "上海市,8,8,8,8,4,0,0,4,0,0.5," in opened.client.get(api).text
+    (own,) = [url for url in links if url.startswith("/hq/breakdown.csv")]
+    _head, *rows = rows_of(opened.client.get(own))
+    assert rows == [["上海市", *"8888404", "0", *rows[0][9:]]]
+    assert float(rows[0][-1]) == 0.5
+    for url in links:
+        if not url.startswith("/hq/sign-out"):
+            assert opened.client.get(url).status_code == 200, url
+
+
+def test_a_period_that_is_over_counts_what_was_in_it(busy: Running, browse: Any) -> None:
+    opened = browse("hq")
+    tomorrow = (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
+    assert "这段时间没有扫码" in opened.open(f"/hq/breakdown?since={tomorrow}")
+    for since in ("2026-13-45", "yesterday", ""):
+        assert "上海市 8 8 8 8 4" in opened.open(f"/hq/breakdown?since={since}")
+
+
+def test_hq_sees_who_was_not_served_and_why(busy: Running, browse: Any) -> None:
+    opened = browse("hq")
+    assert "附近没有门店 2 20.0%" in opened.text
+    assert "No store in range 2 20.0%" in opened.open("/hq", ENGLISH)
+
+
+def test_hq_sees_how_stores_and_codes_stand(shop: Running, browse: Any) -> None:
+    shop.put_code("S1", "one", capacity=10, members=9)
+    shop.put_code("S1", "two", capacity=5, members=5)
+    shop.put_code("S2", "three", capacity=5, members=5)
+    opened = browse("hq")
+    opened.open("/hq")
+    assert "营业门店 3 共 3 家" in opened.text
+    assert "可接待 1 33.3%" in opened.text
+    assert "剩余名额 1" in opened.text
+    assert "将满 1 33.3%" in opened.text
+    assert "已满 2 66.7%" in opened.text
+
+
+# ---------------------------------------------------------------- lists
+
+
+@pytest.fixture
+def many(shop: Running) -> Running:
+    for n in range(60):
+        shop.put_store(f"N{n:02}", 121 + n / 1000, 31, name=f"{n:02}号店", city="上海市")
+    shop.put_code("N07", "seven", capacity=70, members=1)
+    shop.put_code("N08", "eight", capacity=80, members=80)
+    return shop
+
+
+def test_a_list_is_searched_sorted_and_cut_into_pages(many: Running, browse: Any) -> None:
+    opened = browse("hq")
+    assert "共 63 条" in opened.open("/hq/stores")
+    assert "第 1 / 2 页" in opened.text
+    assert "59号店" not in opened.text
+    (following,) = re.findall(r'rel="next" href="([^"]+)"', opened.page.text)
+    assert "59号店" not in opened.text
+    first = set(re.findall(r'store=([A-Z0-9]+)">', opened.page.text))
+    opened.open(unescape(following))
+    second = set(re.findall(r'store=([A-Z0-9]+)">', opened.page.text))
+    assert len(first) == 50
+    assert len(second) == 13
+    assert not first & second
+    opened.open("/hq/stores?sort=-seats")
+    assert re.findall(r'store=([A-Z0-9]+)">', opened.page.text)[0] == "N07"
+    assert 'aria-sort="descending"' in opened.page.text
+    opened.open("/hq/stores?q=59号")
+    assert re.findall(r'store=([A-Z0-9]+)">', opened.page.text) == ["N59"]
+    opened.open("/hq/stores?status=dark&q=N0")
+    assert "N07" not in re.findall(r'store=([A-Z0-9]+)">', opened.page.text)
+    assert "没有符合条件的内容" in opened.open("/hq/stores?q=nowhere")
+    assert "没有符合条件的内容" in opened.open("/hq/stores?page=99")
+
+
+def test_codes_are_listed_by_how_they_stand(many: Running, browse: Any) -> None:
+    opened = browse("hq")
+    assert "共 2 条" in opened.open("/hq/codes")
+    full = opened.open("/hq/codes?state=full")
+    assert "08号店" in full
+    assert "07号店" not in full.partition("店名")[2]
+    assert "共 1 条" in full
+
+
+def test_a_file_has_all_pages_and_starts_no_formula(many: Running, browse: Any) -> None:
+    many.put_store("N07", 121.007, 31, name='=HYPERLINK("http://evil","七")', address="@SUM(1)")
+    opened = browse("hq")
+    head, *rows = rows_of(opened.client.get("/hq/stores.csv?sort=name"))
+    assert len(rows) == 63
+    assert head[0] in ("名称", "Name")
+    cells = [cell for row in rows for cell in row]
+    assert not any(cell.startswith(("=", "+", "@", "\t", "\r")) for cell in cells)
+    assert any(cell.startswith("'=HYPERLINK") for cell in cells)
+    answer = opened.client.get("/hq/stores.xlsx", headers={"Accept-Language": CHINESE})
+    assert "filename*=UTF-8''%E9%97%A8%E5%BA%97" in answer.headers["content-disposition"]
+    sheet = openpyxl.load_workbook(io.BytesIO(answer.content)).worksheets[0]
+    assert sheet.title == "门店"
+    assert sheet.max_row == 64
+    assert {cell.data_type for row in sheet.iter_rows(min_row=2) for cell in row} <= {"s", "n"}
+    assert sheet["A1"].value == "名称"
+    opened.open("/hq/stores.pdf")
+    assert opened.page.status_code == 404
+
+
+# ---------------------------------------------------------------- forms
+
+
+def test_a_store_is_made_edited_and_taken_out_of_service(shop: Running, browse: Any) -> None:
+    opened = browse("hq")
+    opened.open("/hq/store")
+    values = {"store": "S9", "name": "九店", "lon": "121.4737", "lat": "31.2304"}
+    opened.send("/hq/store", {**values, "datum": "wgs84", "status": "open", "city": ""})
+    assert "已新建。" in opened.text
+    made = shop.hq.get("/api/v1/stores/S9").json()
+    assert made["name"] == "九店"
+    assert made["city"] == "上海市", "what is left empty follows from the position"
+    edited = {**values, "before": "S9", "name": "九号店", "tags": "夜市，机场", "status": "closed"}
+    opened.send("/hq/store", {**edited, "datum": "wgs84"})
+    assert "已保存。" in opened.text
+    changed = shop.hq.get("/api/v1/stores/S9").json()
+    assert (changed["name"], changed["status"]) == ("九号店", "closed")
+    assert changed["tags"] == ["夜市", "机场"]
+    assert (changed["lon"], changed["lat"]) == (made["lon"], made["lat"])
+    opened.send("/hq/store", {**edited, "lon": "999"})
+    assert opened.page.status_code == 422
+    assert 'value="999"' in opened.page.text, "what was typed is not lost"
+    assert "没有保存" in opened.text
+    assert shop.hq.get("/api/v1/stores/S9").json() == changed
+    opened.send("/hq/store/delete", {"store": "S9"})
+    assert "已删除" in opened.text
+    assert shop.hq.get("/api/v1/stores/S9").status_code == 404
+
+
+def test_an_entry_and_a_placement_are_made_and_edited(shop: Running, browse: Any) -> None:
+    opened = browse("hq")
+    opened.open("/hq/entry")
+    opened.send("/hq/entry", {"entry": "vip", "name": "会员日", "radius_m": "3000"})
+    assert "已新建。" in opened.text
+    opened.send("/hq/entry", {"before": "vip", "name": "会员节", "brands": "茶，咖啡"})
+    found = shop.hq.get("/api/v1/entries/vip").json()
+    assert (found["name"], found["radius_m"]) == ("会员节", None)
+    assert found["brands"] == ["茶", "咖啡"]
+    opened.send("/hq/entry", {"entry": "vip", "name": "又一个"})
+    assert opened.page.status_code == 422
+    assert shop.hq.get("/api/v1/entries/vip").json()["name"] == "会员节"
+
+    new = {"entry": "vip", "placement": "p1", "name": "海报", "channel": "poster"}
+    opened.send("/hq/placement", {**new, "printed": "500", "cost": "99.50", "variant": "A"})
+    assert "已新建。" in opened.text
+    opened.send("/hq/placement", {**new, "name": "别的"})
+    assert opened.page.status_code == 422, "a new one does not replace one that is there"
+    opened.send("/hq/placement", {**new, "before": "p1", "name": "大海报", "printed": "800"})
+    (placed,) = shop.hq.get("/api/v1/entries/vip/placements").json()["placements"]
+    assert (placed["name"], placed["printed"], placed["cost"]) == ("大海报", 800, None)
+    opened.send("/hq/placement", {**new, "before": "p1", "printed": "many"})
+    assert opened.page.status_code == 422
+
+
+def test_a_code_is_counted_and_paused_from_hq(shop: Running, browse: Any) -> None:
+    code_id = shop.put_code("S1", "one", capacity=50)["code_id"]
+    opened = browse("hq")
+    assert "企业微信群" in opened.open(f"/hq/code?code={code_id}")
+    values = {"code": code_id, "members": "20", "capacity": "40", "status": "paused"}
+    opened.send("/hq/code", {**values, "expires_at": "2030-01-01T08:00"})
+    assert "已保存。" in opened.text
+    code = shop.code(code_id)
+    assert (code["members"], code["capacity"], code["status"]) == (20, 40, "paused")
+    assert datetime.fromisoformat(code["expires_at"]) == datetime(2030, 1, 1, tzinfo=UTC)
+    opened.send("/hq/code", {**values, "capacity": "-1"})
+    assert opened.page.status_code == 422
+    assert shop.code(code_id)["capacity"] == 40
+
+
+def test_a_key_is_shown_once_and_revoked_at_once(shop: Running, browse: Any) -> None:
+    opened = browse("hq")
+    opened.open("/hq/keys")
+    opened.send("/hq/keys", {"role": "manager", "name": "夜班", "stores": "S1，S2"})
+    (key,) = re.findall(r"nck_[\w-]+", opened.page.text)
+    bearer = {"Authorization": f"Bearer {key}"}
+    assert len(shop.visitor.get("/api/v1/stores", headers=bearer).json()["stores"]) == 2
+    assert key not in opened.open("/hq/keys")
+    revoked = next(k for k in shop.hq.get("/api/v1/keys").json()["keys"] if k["name"] == "夜班")
+    opened.send("/hq/keys/revoke", {"key_id": revoked["key_id"]})
+    assert "密钥已停用" in opened.text
+    assert shop.visitor.get("/api/v1/stores", headers=bearer).status_code == 401
+    opened.send("/hq/keys", {"role": "king"})
+    assert opened.page.status_code == 422
+
+
+def test_what_hq_changes_is_in_the_log(shop: Running, browse: Any) -> None:
+    opened = browse("hq")
+    opened.open("/hq/store?store=S1")
+    given = {"before": "S1", "store": "S1", "lon": "121.4737", "lat": "31.2304", "datum": "wgs84"}
+    opened.send("/hq/store", {**given, "name": "新名字"})
+    told = opened.open("/hq/audit?q=S1")
+    assert "门店 · 修改" in told
+    assert "→ 新名字" in told
+    _head, *rows = rows_of(opened.client.get("/hq/audit.csv?q=S1"))
+    assert any("新名字" in cell for row in rows for cell in row)
+    assert "没有符合条件的内容" in opened.open("/hq/audit?q=S1&action=code&who=nobody")
+
+
+def test_the_codes_to_print_can_be_downloaded_with_the_session(busy: Running, browse: Any) -> None:
+    opened: Console = browse("hq")
+    links: set[str] = set()
+    for path in ("/hq/entry?entry=tea", "/hq/placement?entry=tea&placement=poster-1"):
+        opened.open(path)
+        links |= {unescape(u) for u in re.findall(r'="(/api/v1/entries/[^"]+)"', opened.page.text)}
+    assert len(links) == 6  # three forms of the entry's, three of its placement's
+    for link in links:
+        answer = opened.client.get(link)
+        assert answer.status_code == 200, link
+        if ".png" in link:
+            placement = "?p=poster-1" if "placement" in link else ""
+            assert qr.decode(answer.content) == f"http://localhost:8000/q/tea{placement}"
+    assert httpx.get(busy.base_url + link, trust_env=False).status_code == 401
