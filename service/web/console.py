@@ -39,8 +39,6 @@ class Frame:
     token: str = ""
 
 
-
-
 def problem(frame: Frame, status: int) -> str:
     known = status if f"problem.{status}" in console_words.KEYS else 422
     return _render("problem.html", frame, status=known)
