@@ -30,6 +30,7 @@ from service.http import (
 )
 from service.http import metrics as http_metrics
 from service.http import warnings as http_warnings
+from service.http import webhooks as http_webhooks
 from service.http.lane import Lane
 from service.settings import Settings
 
@@ -80,6 +81,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         audit,
         reports,
         http_warnings,
+        http_webhooks,
         console,
     ):
         app.include_router(module.router)

@@ -71,6 +71,8 @@ class Chain:
     name: str
     timezone: str
     version: int = -1
+    # What its webhooks want to hear of (outbox.Event).
+    webhook_events: frozenset[str] = frozenset()
     stores: dict[str, Store] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
     serving: index.StoreIndex = field(default_factory=index.StoreIndex)
@@ -291,6 +293,7 @@ class Directory:
                     await self._read(connection, chain)
                     chain.version, changed = row["version"], True
                 chain.name, chain.timezone = row["name"], row["timezone"]
+                chain.webhook_events = frozenset(row["webhook_events"])
         if not self.loaded:
             _keep()  # the program itself, too
         self.loaded = True

@@ -265,6 +265,26 @@ DATABASE_SILENCE_SECONDS = Gauge(
     multiprocess_mode="livemax",
     registry=_registry,
 )
+_deliveries = Counter(
+    "nearcode_webhook_deliveries",
+    "attempts to deliver a webhook: delivered, failed (it is tried again), dead (it is not)",
+    ("outcome",),
+    registry=_registry,
+)
+_delivered = {name: _deliveries.labels(name) for name in ("delivered", "failed", "dead")}
+OUTBOX_AGE_SECONDS = Gauge(
+    "nearcode_outbox_age_seconds",
+    "seconds for which the webhook that is due longest has waited; 0 if none does",
+    multiprocess_mode="livemostrecent",
+    registry=_registry,
+)
+
+
+def delivered(outcome: str) -> None:
+    """An attempt to deliver a webhook came out so."""
+    _count(_delivered[outcome])
+
+
 _build = Gauge(
     "nearcode_build_info",
     "1; the program's and Python's versions are its labels",

@@ -28,11 +28,13 @@ from service import (
     signed_in,
     throttle,
     warnings,
+    webhooks,
 )
 from service.directory import Directory
 from service.news import News
 from service.settings import Settings
 from service.spool import Spool
+from service.webhook_delivery import Deliveries
 
 log = structlog.get_logger("nearcode")
 
@@ -61,6 +63,7 @@ class Service:
     locator: iplocate.IpLocator
     decoder: decoding.Decoder
     secret: bytes
+    deliveries: Deliveries
     # The work beside the requests that fails.
     _failing: set[str] = field(default_factory=set)
     _refreshed_at: float = field(default_factory=time.monotonic)
@@ -151,12 +154,14 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             locator=iplocate.IpLocator(settings.xdb_files, settings.mmdb_files),
             decoder=decoder,
             secret=secret,
+            deliveries=Deliveries(pool, directory, settings, secret),
         )
         metrics.begin()
         service.measure()
         async with _beside(
             service.news.run(),
             service.journal.watch(),
+            service.deliveries.run(),
             _every("the poll", settings.poll_s, service.refresh, service),
             _every("the sweep", settings.sweep_s, service.journal.sweep, service),
             *_warning(service),
@@ -215,6 +220,7 @@ async def _maintain(service: Service) -> None:
         await throttle.tidy(connection, service.settings)
         for kept in (signed_in, people, invitations):
             await kept.tidy(connection)
+        await webhooks.forget(connection, service.settings.webhook_days)
 
 
 async def _forget(service: Service) -> None:

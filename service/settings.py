@@ -205,6 +205,35 @@ class Settings(BaseSettings):
     )
     password_rounds: int = Field(3, ge=1, le=100, description="times that it goes over them")
 
+    # Webhooks
+    webhook_timeout_s: float = Field(
+        10, gt=0, le=300, description="seconds in which an endpoint must have answered"
+    )
+    webhook_retry_s: float = Field(
+        5,
+        gt=0,
+        description="seconds after which a webhook that failed is sent again; then four times as "
+        "long each time, up to 12 hours",
+    )
+    webhook_retry_hours: float = Field(
+        72, ge=0, description="hours after which one that still fails is dead"
+    )
+    webhook_disable_hours: float = Field(
+        120,
+        ge=0,
+        description="hours after which an endpoint to which nothing could be sent is disabled; "
+        "0: it never is",
+    )
+    webhook_days: float = Field(
+        30, ge=0, description="days that webhooks are kept to be looked at; 0: for ever"
+    )
+    webhook_private_networks: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (),
+        description="networks, comma-separated, that webhooks may go to though they are not "
+        "public, by http as well",
+    )
+    max_webhooks: int = Field(20, ge=0, description="webhooks of a chain; 0: any number")
+
     # The page
     locate_timeout_s: float = Field(
         8, gt=0, description="seconds that the page waits for the phone's position"
@@ -226,7 +255,7 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "webhook_private_networks", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:
         if isinstance(value, str):

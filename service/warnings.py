@@ -32,9 +32,10 @@ from typing import Any
 
 import asyncpg
 
-from service import db
+from service import db, outbox
 from service.directory import Directory
 from service.domain import uuid7
+from service.outbox import Event
 from service.settings import Settings
 
 _sql = db.load("warnings")
@@ -133,6 +134,8 @@ async def check(
         closed = await _close(connection, mended) if mended else []
         if noted:
             await _note(connection, noted)
+        for rows, event in ((raised, Event.WARNING_RAISED), (closed, Event.WARNING_CLOSED)):
+            await _tell(connection, rows, event)
         return len(raised), len(closed)
 
 
@@ -187,6 +190,24 @@ async def _close(
             warning_ids=[row["warning_id"] for row in mended],
             at=mended[0]["at"],
         )
+    )
+
+
+async def _tell(connection: db.Connection, rows: Sequence[asyncpg.Record], event: Event) -> None:
+    """To those systems that want to hear of it."""
+    wanting = await outbox.wanting(connection, [event]) if rows else ()
+    asked = [row for row in rows if row["chain_id"] in wanting]
+    if not asked:
+        return
+    told = await db.rows(
+        _sql.get_warnings(
+            connection,
+            chain_ids=[row["chain_id"] for row in asked],
+            warning_ids=[row["warning_id"] for row in asked],
+        )
+    )
+    await outbox.put_rows(
+        connection, [outbox.row(row["chain_id"], event, public(row)) for row in told]
     )
 
 

@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 import asyncpg
 import orjson
 
-from service import db, errors
+from service import db, errors, outbox
 from service.directory import Directory
 from service.domain import HoldState, Routing, Scan, Source, uuid7_since
+from service.outbox import Event
 from service.steps import hold, join, locate, scan, show
 from service.visits import Visit, Visitor
 
@@ -91,6 +92,7 @@ async def write(connection: db.Connection, directory: Directory, visits: Collect
         ("joined", _sql.write_joined),
         ("joins", _sql.write_joins),
         ("stronger", _sql.strengthen_joins),
+        ("outbox", outbox.write),
     ):
         if rows[table]:
             await query(connection, rows=_json(rows[table]))
@@ -146,9 +148,10 @@ def _collect_joining(visit: Visit, directory: Directory, rows: dict[str, list[Ro
         store = directory.chains[scanned.chain_id].stores.get(code.store) if code.store else None
         placement = visit.entry.placements.get(scanned.placement or "")
         channel = placement.channel if placement else None
-        rows["joins"].append(
-            join.row(scanned, joining.shown, hold_id, code, store, kind, channel, visit.now)
-        )
+        row = join.row(scanned, joining.shown, hold_id, code, store, kind, channel, visit.now)
+        rows["joins"].append(row)
+        if Event.JOIN_CREATED in directory.chains[scanned.chain_id].webhook_events:
+            rows["outbox"].append(join.created(row))
     elif joining.counts and hold_id is not None:
         rows["stronger"].append(
             {"chain_id": scanned.chain_id, "hold_id": hold_id, "evidence": kind.value}

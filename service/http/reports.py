@@ -268,9 +268,5 @@ async def left(join_id: str, service: ServiceDep, caller: context.Hq) -> dict[st
 
 
 def join_json(row: asyncpg.Record) -> dict[str, Any]:
-    names = (
-        "join_id", "scan_id", "visitor_id", "entry", "placement", "channel", "code_id", "store",
-        "province", "city", "district", "source", "distance_m", "distance_band", "evidence",
-        "joined_at", "left_at",
-    )  # fmt: skip
-    return {name: row[name] for name in names}
+    """`next_url`: where a webhook's answer sends the visitor next."""
+    return join.public(row) | {"next_url": row["next_url"]}

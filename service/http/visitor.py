@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from geo import datum as datums
 from geo.point import InvalidPoint, Point
-from service import errors
+from service import errors, outbox
 from service.domain import Entry, Event, Fix, Routing, Scan, Source, Store
 from service.http import context
 from service.http.context import Json, ServiceDep
 from service.runtime import Service
-from service.steps import locate, scan, show
+from service.steps import join, locate, scan, show
 
 router = APIRouter(prefix="/api/v1", default_response_class=Json, tags=["visitors"])
 
@@ -96,7 +96,8 @@ async def current(scan_id: str, request: Request) -> Json:
     """The current Routing."""
     service = context.service_of(request)
     scanned = await find_scan(service, scan_id)
-    return Json(public(service, scanned, await service.journal.current(scanned)))
+    routing = await service.journal.current(scanned)
+    return Json(await public_with_next(service, scanned, routing))
 
 
 @router.post("/scans/{scan_id}/position", openapi_extra=context.takes(PositionBody))
@@ -131,9 +132,8 @@ async def tell(scan_id: str, request: Request) -> Json:
     service = context.service_of(request)
     body = await context.body_of(request, EventBody)
     scanned = await find_scan(service, scan_id)
-    return Json(
-        public(service, scanned, await service.journal.tell(scanned, body.event, body.code_id))
-    )
+    routing = await service.journal.tell(scanned, body.event, body.code_id)
+    return Json(await public_with_next(service, scanned, routing))
 
 
 BUSY = (position, tell, open_scan, choose)
@@ -248,6 +248,30 @@ def fix_by_address(service: Service, scanned: Scan, request: Request) -> Fix | N
     policy = service.directory.entries[scanned.entry].ip_policy
     address = context.address_of(request, service.settings)
     return locate.by_address(service.locator, address, policy)
+
+
+def may_lead_on(service: Service, scanned: Scan) -> bool:
+    """Whether somebody is told of joins, and may answer with a page for the visitor."""
+    return outbox.Event.JOIN_CREATED in service.directory.chains[scanned.chain_id].webhook_events
+
+
+async def next_url(service: Service, scanned: Scan, routing: Routing) -> str | None:
+    """The page that a webhook's answer names for a visitor who has joined, once it is known."""
+    if routing.code_id is None or not may_lead_on(service, scanned):
+        return None
+    try:
+        async with service.connection() as connection:
+            return await join.next_url(
+                connection, scanned.chain_id, scanned.scan_id, routing.hold_id
+            )
+    except errors.Unavailable:
+        return None
+
+
+async def public_with_next(service: Service, scanned: Scan, routing: Routing) -> dict[str, Any]:
+    found = public(service, scanned, routing)
+    url = await next_url(service, scanned, routing)
+    return found if url is None else {**found, "next_url": url}
 
 
 def public(service: Service, scanned: Scan, routing: Routing) -> dict[str, Any]:

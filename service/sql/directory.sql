@@ -2,7 +2,7 @@
 
 -- name: versions()
 -- Every chain with its version: cheap enough to ask twice a second.
-SELECT chain_id, chain, name, timezone, version FROM chains;
+SELECT chain_id, chain, name, timezone, version, webhook_events FROM chains;
 
 -- name: stores_since(chain_id, version)
 SELECT store, name, brand, address, province, city, district, lon, lat, service_area, status

@@ -12,6 +12,13 @@ ORDER BY join_id LIMIT :most;
 -- name: get_join(chain_id, join_id)^
 SELECT * FROM joins WHERE chain_id = :chain_id AND join_id = :join_id;
 
+-- name: next_url(chain_id, scan_id, hold_id)$
+-- A visitor who comes back has the seat of an earlier scan.
+SELECT next_url FROM joins
+WHERE chain_id = :chain_id AND next_url IS NOT NULL
+  AND (scan_id = :scan_id OR hold_id = :hold_id)
+ORDER BY join_id DESC LIMIT 1;
+
 -- name: leave(chain_id, join_id)^
 -- A member has left: their place is free again. The code's counters, or nothing if they had left
 -- before. The code is locked.

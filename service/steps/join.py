@@ -5,12 +5,13 @@ its code is counted by; a seat that has expired meanwhile is taken again if ther
 """
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
-from service import db
+from service import db, outbox
 from service.domain import (
     Code,
     Counters,
@@ -83,6 +84,23 @@ def row(
     }
 
 
+PUBLIC = (
+    "join_id", "scan_id", "visitor_id", "entry", "placement", "channel", "code_id", "store",
+    "province", "city", "district", "source", "distance_m", "distance_band", "evidence",
+    "joined_at", "left_at",
+)  # fmt: skip
+
+
+def public(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A join with its LBS tags, as the API and webhooks tell it."""
+    return {name: row.get(name) for name in PUBLIC}
+
+
+def created(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The news of a join, for the outbox; `row` is the join's."""
+    return outbox.row(row["chain_id"], outbox.Event.JOIN_CREATED, public(row), row["joined_at"])
+
+
 async def leave(
     connection: db.Connection, chain_id: uuid.UUID, join_id: uuid.UUID
 ) -> tuple[asyncpg.Record | None, Counters | None]:
@@ -96,8 +114,27 @@ async def leave(
     await db.rows(
         _journal.lock_codes(connection, chain_ids=[chain_id], code_ids=[found["code_id"]])
     )
+    before = await _sql.get_join(connection, **key)
     freed = await _sql.leave(connection, **key)
-    return await _sql.get_join(connection, **key), freed and Counters(**freed)
+    after = await _sql.get_join(connection, **key)
+    if before["left_at"] is None:
+        await outbox.put(
+            connection, chain_id, outbox.Event.JOIN_LEFT, public(after), at=after["left_at"]
+        )
+    return after, freed and Counters(**freed)
+
+
+async def next_url(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    scan_id: uuid.UUID,
+    hold_id: uuid.UUID | None,
+) -> str | None:
+    """Where a CRM sends the visitor of that scan, or of that seat, since they have joined."""
+    found: str | None = await _sql.next_url(
+        connection, chain_id=chain_id, scan_id=scan_id, hold_id=hold_id
+    )
+    return found
 
 
 async def exported(

@@ -92,6 +92,9 @@ MAY: dict[Key, frozenset[str]] = {
     ("GET", "/api/v1/people"): frozenset({"hq"}),
     ("GET", "/api/v1/people/{person_id}"): frozenset({"hq"}),
     ("GET", "/api/v1/invitations"): frozenset({"hq"}),
+    ("GET", "/api/v1/webhooks"): frozenset({"hq"}),
+    ("GET", "/api/v1/webhooks/{webhook_id}"): frozenset({"hq"}),
+    ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"): frozenset({"hq"}),
     ("GET", "/api/v1/sessions"): ROLES,  # one's own
     ("DELETE", "/api/v1/sessions/{session_id}"): ROLES,  # one's own
 }

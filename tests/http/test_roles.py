@@ -185,6 +185,7 @@ SENT: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("POST", "/api/v1/entries/{entry}/qr.{form}"): {"files": {"logo": ("a.png", b"picture")}},
     ("PATCH", "/api/v1/people/{person_id}"): {"json": {"name": "mine"}},
+    ("PATCH", "/api/v1/webhooks/{webhook_id}"): {"json": {"description": "mine"}},
     ("GET", "/api/v1/route"): {"params": {"lon": 121.47, "lat": 31.23}},
     ("POST", "/api/v1/entries/{entry}/placements/import"): {
         "files": {"file": ("placements.csv", b"placement,channel\np,poster")}
@@ -201,6 +202,9 @@ def theirs(shared: Running) -> Iterator[Chain]:
         path = f"/api/v1/entries/{other.entry}/placements"
         body = {"placement": "p", "name": "p", "channel": "poster"}
         running.answered(other.hq.post(path, json=body))
+        # A name that nobody has.
+        hook = {"url": "https://crm.invalid/hook", "events": ["join.created"]}
+        running.answered(other.hq.post("/api/v1/webhooks", json=hook))
         # From a picture, so that there is one to ask for.
         files = {"image": ("a.png", qr.png(running.payload("three")))}
         running.answered(other.hq.post("/api/v1/stores/S3/codes", files=files))
@@ -217,7 +221,11 @@ def names_of(chain: Chain) -> dict[str, str]:
     code = chain.get("/api/v1/stores/S3/codes")["codes"][0]
     keys = chain.get("/api/v1/keys")["keys"]
     joins = chain.get("/api/v1/joins")["joins"]
+    (webhook,) = chain.get("/api/v1/webhooks")["webhooks"]
+    told = chain.get(f"/api/v1/webhooks/{webhook['webhook_id']}/deliveries")["deliveries"]
     return {
+        "webhook_id": webhook["webhook_id"],
+        "delivery_id": told[-1]["delivery_id"],
         "join_id": joins[0]["join_id"] if joins else "join_id",
         "store": "S3",
         "code_id": code["code_id"],
