@@ -38,14 +38,17 @@ from service import (
     errors,
     explanation,
     importing,
+    invitations,
     logs,
     moments,
+    people,
     pictures,
     posters,
     printing,
     printrun,
     qr,
     tabular,
+    throttle,
     visits,
 )
 from service import map as maps
@@ -74,11 +77,13 @@ app = typer.Typer(
 )
 import_app = typer.Typer(no_args_is_help=True, help="Stores and group codes from files.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys.")
+person_app = typer.Typer(no_args_is_help=True, help="People who sign in.")
 chain_app = typer.Typer(no_args_is_help=True, help="Chains: the tenants of this installation.")
 entry_app = typer.Typer(no_args_is_help=True, help="Entries: the unified codes that are printed.")
 placement_app = typer.Typer(no_args_is_help=True, help="Placements: where an entry is put up.")
 app.add_typer(import_app, name="import")
 app.add_typer(key_app, name="key")
+app.add_typer(person_app, name="person")
 app.add_typer(chain_app, name="chain")
 app.add_typer(entry_app, name="entry")
 app.add_typer(placement_app, name="placement")
@@ -213,16 +218,17 @@ async def _prepare_demo(settings: Settings, url: str) -> dict[str, Any]:
 
 
 def _announce(told: dict[str, Any], settings: Settings) -> None:
-    from service import demo
-
-    out.print(demo.terminal_code(told["visitor_url"]), soft_wrap=False, no_wrap=True)
+    out.print(printing.terminal_code(told["visitor_url"]), soft_wrap=False, no_wrap=True)
+    person = told["hq_person"]
     for who, url, what in (
         ("Visitors", told["visitor_url"], "scan the code, or open it"),
-        ("HQ", told["hq_url"], told["keys"]["hq"]),
+        ("HQ", told["hq_url"], f"{person['email']}, password {person['password']}"),
+        ("", "or with the key", told["keys"]["hq"]),
         ("Managers", told["manager_url"], told["keys"]["manager"]),
+        ("", "or by invitation, once", told["invitation_url"]),
         ("Readers", f"{told['base_url']}/api/v1", told["keys"]["read"]),
     ):
-        out.print(f"{who:<9} {url:<35} {what}")
+        out.print(f"{who:<9} {url:<35} {escape(what)}")
     out.print(f"\nThe same stands in {settings.data_dir / 'demo.json'}. Ctrl-C stops it all.")
 
 
@@ -426,14 +432,16 @@ def _tell_import(done: catalog.Imported, *, dry_run: bool) -> None:
 
 
 def _tell_rows(
-    heading: str, rows: Sequence[importing.Rejected] | Sequence[importing.Warned]
+    heading: str,
+    rows: Sequence[importing.Rejected] | Sequence[importing.Warned],
+    console: Console = out,
 ) -> None:
     if not rows:
         return
     table = Table("row", "field", heading, box=rich.box.SIMPLE)
     for row in rows:
         table.add_row(str(row.row), row.field, escape(row.detail))
-    out.print(table, soft_wrap=False)
+    console.print(table, soft_wrap=False)
 
 
 # ---------------------------------------------------------------- asking
@@ -920,6 +928,170 @@ def revoke_key(key_id: UUID, chain: ChainOption = None) -> None:
 
     _run(_settings(), work)
     out.print(f"Key {key_id} is revoked.")
+
+
+# ---------------------------------------------------------------- people
+
+_MOST_PEOPLE = 100_000
+PersonArgument = Annotated[str, typer.Argument(help="Their e-mail address, or their id.")]
+
+
+@person_app.command("create")
+def create_person(
+    role: Annotated[Role, typer.Option(help="hq or read; managers are invited.")],
+    name: Annotated[str, typer.Option()],
+    email: Annotated[str, typer.Option(help="What they sign in with.")],
+    chain: ChainOption = None,
+) -> None:
+    """Somebody at HQ. Hand them the link that is printed: they choose their password there."""
+    settings = _settings()
+
+    async def work(connection: db.Connection) -> people.Link:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        return await people.create(
+            connection, chain_id, role, name=name, email=email, settings=settings
+        )
+
+    _tell_link(_run(settings, work), settings)
+
+
+@person_app.command("list")
+def list_people(chain: ChainOption = None) -> None:
+    """Everybody who may sign in, managers too."""
+
+    async def work(connection: db.Connection) -> list[Any]:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        return await people.people(connection, chain_id, most=_MOST_PEOPLE)
+
+    table = Table(
+        "person", "role", "name", "e-mail", "stores", "signed in on", "active", box=rich.box.SIMPLE
+    )
+    for row in _run(_settings(), work):
+        table.add_row(
+            str(row["person_id"]),
+            row["role"],
+            escape(row["name"]),
+            escape(row["email"] or ""),
+            escape(", ".join(row["stores"])),
+            f"{row['sessions']} devices" if row["sessions"] != 1 else "1 device",
+            "yes" if row["deactivated_at"] is None else "no",
+        )
+    out.print(table, soft_wrap=False)
+
+
+@person_app.command("reset")
+def reset_password(person: PersonArgument, chain: ChainOption = None) -> None:
+    """A link to choose another password, for who has forgotten theirs. An older one ends."""
+    settings = _settings()
+
+    async def work(connection: db.Connection) -> people.Link:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        person_id = await _person(connection, chain_id, person)
+        made = await people.password_link(connection, chain_id, person_id, settings)
+        secret = await accounts.installation_secret(connection)
+        await throttle.forget_account(connection, secret, made.person["email"])
+        return made
+
+    _tell_link(_run(settings, work), settings)
+
+
+@person_app.command("deactivate")
+def deactivate_person(person: PersonArgument, chain: ChainOption = None) -> None:
+    """Sign somebody out everywhere, and for good."""
+    _set_active(person, chain, False)
+    out.print("They are signed out and cannot come back.")
+
+
+@person_app.command("activate")
+def activate_person(person: PersonArgument, chain: ChainOption = None) -> None:
+    """Let somebody come back."""
+    _set_active(person, chain, True)
+    out.print("They may sign in again; a manager needs a new invitation.")
+
+
+def _set_active(person: str, chain: str | None, active: bool) -> None:
+    async def work(connection: db.Connection) -> None:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        person_id = await _person(connection, chain_id, person)
+        await people.change(connection, chain_id, person_id, {"active": active})
+
+    _run(_settings(), work)
+
+
+async def _person(connection: db.Connection, chain_id: UUID, named: str) -> UUID:
+    """Raises `errors.NotFound`."""
+    with contextlib.suppress(ValueError):
+        return UUID(named)
+    return await people.id_of(connection, chain_id, named)
+
+
+def _tell_link(made: people.Link, settings: Settings) -> None:
+    until = made.expires_at.astimezone()
+    err.print(f"Works once, until {until:%Y-%m-%d %H:%M %Z}, for {escape(made.person['name'])}:")
+    out.print(made.link(settings))
+
+
+@app.command()
+def invite(
+    store: Annotated[list[str] | None, typer.Option(help="Again for more.")] = None,
+    name: Annotated[str, typer.Option(help="Of the manager; else that of the stores.")] = "",
+    person: Annotated[
+        UUID | None, typer.Option(help="A manager who is there, on another phone.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", exists=True, dir_okay=False, help="Many: CSV or XLSX, store, name."),
+    ] = None,
+    chain: ChainOption = None,
+) -> None:
+    """Invite a manager to stores: a link and its QR code, that sign in one phone, once.
+
+    With --file one for each row; what is printed then is a CSV with the links.
+    """
+    settings = _settings()
+    if file is not None:
+        if store or name or person:
+            raise errors.BadInput.of("--file", "the stores and names are in the file")
+        _invite_many(file, chain, settings)
+        return
+
+    async def work(connection: db.Connection) -> invitations.Made:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        return await invitations.create(
+            connection, chain_id, settings, stores=store or (), name=name, person_id=person
+        )
+
+    made = _run(settings, work)
+    link = made.link(settings)
+    until = made.expires_at.astimezone()
+    err.print(printing.terminal_code(link), soft_wrap=False, no_wrap=True)
+    err.print(f"Works once, until {until:%Y-%m-%d %H:%M %Z}, for {escape(made.name)}:")
+    out.print(link)
+
+
+def _invite_many(file: Path, chain: str | None, settings: Settings) -> None:
+    parsed = importing.managers(_read_table(file))
+
+    async def work(connection: db.Connection) -> invitations.ManyMade:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        return await invitations.create_many(
+            connection, chain_id, parsed.rows, settings, rejected=parsed.rejected
+        )
+
+    done = _run(settings, work)
+    rows = [
+        {
+            "row": row,
+            "name": made.name,
+            "store": ",".join(made.stores),
+            "link": made.link(settings),
+            "expires_at": made.expires_at.isoformat(),
+        }
+        for row, made in done.created
+    ]
+    sys.stdout.write(report.as_csv(rows, ("row", "name", "store", "link", "expires_at")))
+    err.print(f"invited {len(rows)}, rejected {len(done.rejected)}")
+    _tell_rows("reason", done.rejected, err)
 
 
 # ---------------------------------------------------------------- the installation

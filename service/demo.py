@@ -2,18 +2,28 @@
 
 import contextlib
 import fcntl
-import io
 import json
 import os
+import secrets
 import socket
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import qrcode
-
-from service import accounts, catalog, db, errors, importing, printing, tabular
+from service import (
+    accounts,
+    catalog,
+    db,
+    errors,
+    importing,
+    invitations,
+    passwords,
+    people,
+    printing,
+    tabular,
+)
 from service.domain import IpPolicy, Role
 from service.settings import Settings
 
@@ -91,22 +101,17 @@ async def load(connection: db.Connection, settings: Settings) -> bool:
 
 
 async def card(connection: db.Connection, settings: Settings) -> dict[str, Any]:
-    """What `demo.json` says: addresses and a key for each role.
+    """What `demo.json` says: addresses, a key for each role, a person of HQ with their password,
+    and a manager's invitation.
 
-    Keys that an earlier run wrote are kept while they work; only new ones can be told, since the
-    database knows no key itself.
+    What an earlier run wrote is kept while it works; only what is new can be told, since the
+    database knows no key, password or link itself.
     """
     sample = json.loads((fixtures() / "entry.json").read_text("utf-8"))
     chain_id = await accounts.chain_id_of(connection, sample["chain"])
-    keys = _read_keys(settings.data_dir)
+    before = _read(settings.data_dir)
     stores = await catalog.find_stores(connection, chain_id, city="上海市", most=_MANAGED_STORES)
-    for role in Role:
-        caller = await accounts.caller_of(connection, keys.get(role.value, ""))
-        if caller is None or caller.chain_id != chain_id:
-            managed = frozenset(row["store"] for row in stores) if role is Role.MANAGER else ()
-            _, keys[role.value] = await accounts.create_key(
-                connection, chain_id, role, name=f"demo {role}", stores=frozenset(managed)
-            )
+    managed = [row["store"] for row in stores]
     base = settings.public_url
     return {
         "base_url": base,
@@ -115,16 +120,80 @@ async def card(connection: db.Connection, settings: Settings) -> dict[str, Any]:
         "manager_url": f"{base}/m",
         "chain": sample["chain"],
         "entry": sample["entry"],
-        "keys": {role.value: keys[role.value] for role in Role},
+        "keys": await _keys(connection, chain_id, managed, before.get("keys")),
+        "hq_person": await _hq_person(
+            connection, chain_id, f"hq@{sample['chain']}.example", before.get("hq_person"), settings
+        ),
+        "invitation_url": await _invitation(
+            connection, chain_id, managed, before.get("invitation_url"), settings
+        ),
     }
 
 
-def _read_keys(data_dir: Path) -> dict[str, str]:
+async def _keys(
+    connection: db.Connection, chain_id: uuid.UUID, managed: list[str], before: object
+) -> dict[str, str]:
+    known = before if isinstance(before, dict) else {}
+    keys = {}
+    for role in Role:
+        key = str(known.get(role.value, ""))
+        caller = await accounts.caller_of(connection, key)
+        if caller is None or caller.chain_id != chain_id:
+            stores = frozenset(managed if role is Role.MANAGER else ())
+            _, key = await accounts.create_key(
+                connection, chain_id, role, name=f"demo {role}", stores=stores
+            )
+        keys[role.value] = key
+    return keys
+
+
+async def _hq_person(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    email: str,
+    before: object,
+    settings: Settings,
+) -> dict[str, str]:
+    known = before if isinstance(before, dict) else {}
+    person = await people.by_email(connection, email)
+    if person is not None and person["chain_id"] == chain_id:
+        password = str(known.get("password", ""))
+        if await passwords.matches(person["password_hash"], password, settings):
+            return {"email": email, "password": password}
+        link = await people.password_link(connection, chain_id, person["person_id"], settings)
+    else:
+        link = await people.create(
+            connection, chain_id, Role.HQ, name="总部", email=email, settings=settings
+        )
+    password = secrets.token_urlsafe(9)
+    await people.use_password_link(connection, link.token, password, settings)
+    return {"email": email, "password": password}
+
+
+async def _invitation(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    managed: list[str],
+    before: object,
+    settings: Settings,
+) -> str:
+    token = str(before).rpartition("/")[2]
     try:
-        keys = json.loads((data_dir / "demo.json").read_text("utf-8"))["keys"]
-        return {role: key for role, key in keys.items() if isinstance(key, str)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = await invitations.behind(connection, token)
+        if known["chain_id"] == chain_id and known["state"] == invitations.State.OPEN:
+            return invitations.link(token, settings)
+    except errors.NotFound:
+        pass
+    made = await invitations.create(connection, chain_id, settings, stores=managed, name="演示店长")
+    return made.link(settings)
+
+
+def _read(data_dir: Path) -> dict[str, Any]:
+    try:
+        told = json.loads((data_dir / "demo.json").read_text("utf-8"))
+    except (OSError, ValueError):
         return {}
+    return told if isinstance(told, dict) else {}
 
 
 def write(data_dir: Path, told: dict[str, Any]) -> Path:
@@ -137,15 +206,6 @@ def write(data_dir: Path, told: dict[str, Any]) -> Path:
         file.write("\n")
     draft.replace(path)
     return path
-
-
-def terminal_code(url: str) -> str:
-    """The URL as a QR code of half blocks, light on dark, as terminals mostly are."""
-    code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_L, border=2)
-    code.add_data(url)
-    drawn = io.StringIO()
-    code.print_ascii(out=drawn, invert=True)
-    return drawn.getvalue()
 
 
 def network_address() -> str | None:

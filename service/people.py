@@ -135,6 +135,16 @@ async def by_email(connection: db.Connection, email: str) -> asyncpg.Record | No
     return row
 
 
+async def id_of(connection: db.Connection, chain_id: uuid.UUID, email: str) -> uuid.UUID:
+    """Who in the chain has the address, active or not. Raises `errors.BadInput`,
+    `errors.NotFound`."""
+    plain = normal_email(email)
+    found: uuid.UUID | None = await _sql.id_of_email(connection, chain_id=chain_id, email=plain)
+    if found is None:
+        raise errors.NotFound(f"Nobody has the address {plain}")
+    return found
+
+
 async def people(
     connection: db.Connection,
     chain_id: uuid.UUID,

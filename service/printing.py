@@ -1,6 +1,9 @@
 """The unified code as it is printed: its permanent URL, drawn."""
 
+import io
 from urllib.parse import quote, urlencode
+
+import qrcode
 
 from service import qr
 
@@ -18,3 +21,12 @@ def draw(url: str, form: str, *, size: int, logo: bytes | None, name: str) -> by
     if form == "svg":
         return qr.svg(url, logo=logo)
     return qr.pdf(url, logo=logo, caption=name)
+
+
+def terminal_code(url: str) -> str:
+    """A URL as a QR code of half blocks, light on dark, as terminals mostly are."""
+    code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_L, border=2)
+    code.add_data(url)
+    drawn = io.StringIO()
+    code.print_ascii(out=drawn, invert=True)
+    return drawn.getvalue()

@@ -16,6 +16,9 @@ SELECT * FROM people WHERE chain_id = :chain_id AND person_id = :person_id FOR U
 -- name: find_by_email(email)^
 SELECT * FROM people WHERE email = :email AND deactivated_at IS NULL;
 
+-- name: id_of_email(chain_id, email)$
+SELECT person_id FROM people WHERE chain_id = :chain_id AND email = :email;
+
 -- name: list_people(chain_id, role, store, active, q, after, most)
 SELECT p.chain_id, p.person_id, p.name, p.role, p.stores, p.email, p.created_at, p.deactivated_at,
        p.password_hash IS NOT NULL AS has_password, s.sessions, s.seen_at

@@ -101,7 +101,7 @@ async def open_page(chromium: Browser, service: Running) -> AsyncIterator[GetPag
             page = await context.new_page()
             await page.goto(f"{service.base_url}/{'m' if role == 'manager' else 'hq'}")
             await page.locator("input[name=key]").fill(service.keys[role])
-            await page.locator("main button").click()
+            await page.locator("input[name=key]").press("Enter")
             await expect(page.locator("header")).to_be_visible()
             return page
 

@@ -7,6 +7,7 @@ about processes (ports, signals, the embedded database) runs as users run it.
 import base64
 import contextlib
 import csv
+import getpass
 import io
 import json
 import os
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import httpx
 import pypdfium2
@@ -210,6 +212,82 @@ def test_keys_are_made_listed_and_revoked(nearcode: Nearcode) -> None:
         well(nearcode("key", "create", "--role", role, "--chain", "tea"))
 
 
+def path_of(link: str) -> str:
+    return urlsplit(link).path
+
+
+def test_colleagues_are_made_listed_reset_and_shown_out(
+    nearcode: Nearcode, module_database_url: str
+) -> None:
+    made = nearcode("person", "create", "--role", "hq", "--name", "李敏", "--chain", "tea",
+                    "--email", "Li.Min@example.com")  # fmt: skip
+    first = well(made).strip()
+    assert re.fullmatch(r"http://localhost:8000/hq/password/[\w-]{43}", first)
+    badly(nearcode("person", "create", "--role", "hq", "--name", "x", "--chain", "tea",
+                   "--email", "li.min@example.com"))  # fmt: skip
+    badly(nearcode("person", "create", "--role", "manager", "--name", "x", "--chain", "tea",
+                   "--email", "m@example.com"))  # fmt: skip
+    listed = well(nearcode("person", "list", "--chain", "tea"))
+    assert "li.min@example.com" in listed
+    second = well(nearcode("person", "reset", "LI.MIN@example.com", "--chain", "tea")).strip()
+    badly(nearcode("person", "reset", "nobody@example.com", "--chain", "tea"))
+    badly(nearcode("person", "reset", "li.min@example.com", "--chain", "coffee"))
+    with running.served(module_database_url, CHEAP) as base_url, opened(base_url) as client:
+        form = {"password": "correct horse", "again": "correct horse"}
+        assert client.post(path_of(first), data=form).status_code == 410
+        assert client.post(path_of(second), data=form).status_code == 303
+        assert client.get("/api/v1/me").json()["name"] == "李敏"
+        well(nearcode("person", "deactivate", "li.min@example.com", "--chain", "tea"))
+        assert client.get("/api/v1/me").status_code == 401
+        badly(nearcode("person", "reset", "li.min@example.com", "--chain", "tea"))
+        well(nearcode("person", "activate", "li.min@example.com", "--chain", "tea"))
+        entry = {"email": "li.min@example.com", "password": "correct horse"}
+        assert client.post("/hq/sign-in", data=entry).status_code == 303
+        rows = client.get("/api/v1/audit?who=cli&action=person.update").json()["audit"]
+        assert [row["after"] for row in rows] == [{"active": True}, {"active": False}]
+        assert rows[0]["who"]["name"] == getpass.getuser()
+
+
+def test_managers_are_invited_one_by_one_and_by_a_table(
+    nearcode: Nearcode, module_database_url: str, tmp_path: Path
+) -> None:
+    made = nearcode("invite", "--store", "SH001", "--store", "SH002", "--name", "王芳",
+                    "--chain", "tea")  # fmt: skip
+    link = well(made).strip()
+    assert re.fullmatch(r"http://localhost:8000/m/join/[\w-]{43}", link), "the link alone"
+    assert "█" in made.err, "and its code, to be scanned from the screen"
+    badly(nearcode("invite", "--store", "XX999", "--chain", "tea"))
+    badly(nearcode("invite", "--chain", "tea"))
+    file = tmp_path / "managers.csv"
+    file.write_text('store,name\n"SH001,SH003",赵磊\nXX999,谁\nSH002,\n', "utf-8")
+    many = nearcode("invite", "--file", file, "--chain", "tea")
+    rows = list(csv.DictReader(io.StringIO(well(many).removeprefix("\ufeff"))))
+    assert [(row["row"], row["name"], row["store"]) for row in rows[:1]] == [
+        ("2", "赵磊", "SH001,SH003"),
+    ]  # fmt: skip
+    assert "invited 2, rejected 1" in many.err
+    assert "there is no store XX999" in many.err
+    badly(nearcode("invite", "--file", file, "--store", "SH001", "--chain", "tea"))
+    with running.served(module_database_url, CHEAP) as base_url, opened(base_url) as client:
+        assert client.post(path_of(rows[0]["link"])).status_code == 303
+        me = client.get("/api/v1/me").json()
+        assert (me["name"], me["stores"]) == ("赵磊", ["SH001", "SH003"])
+        again = well(nearcode("invite", "--person", me["id"], "--chain", "tea")).strip()
+        assert client.post(path_of(again)).status_code == 303
+        assert client.get("/api/v1/me").json()["id"] == me["id"]
+        listed = well(nearcode("person", "list", "--chain", "tea"))
+        (row,) = [line for line in listed.splitlines() if "赵磊" in line]
+        assert "SH001, SH003" in row
+        assert "1 device" in row
+
+
+@contextlib.contextmanager
+def opened(base_url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=base_url, trust_env=False, timeout=30) as client:
+        yield client
+
+
+CHEAP = Settings(database_pool=5, password_memory_mb=1, password_rounds=1)
 FALLBACK = "https://work.weixin.qq.com/ct/wcde0119e9a63b6b799de1480ba7cec9ea76"
 
 
@@ -506,7 +584,10 @@ def until_ready(process: subprocess.Popen[str], port: int) -> None:
     raise AssertionError("the service does not get ready")
 
 
-CARD = {"base_url", "visitor_url", "hq_url", "manager_url", "chain", "entry", "keys"}
+CARD = {
+    "base_url", "visitor_url", "hq_url", "manager_url", "chain", "entry", "keys", "hq_person",
+    "invitation_url",
+}  # fmt: skip
 
 
 def test_the_demo_serves_keeps_its_data_and_leaves_nothing_running(tmp_path: Path) -> None:
@@ -515,7 +596,8 @@ def test_the_demo_serves_keeps_its_data_and_leaves_nothing_running(tmp_path: Pat
     began = time.monotonic()
     second = demo_run(data, port, signal.SIGTERM)
     assert time.monotonic() - began < 40
-    assert second["keys"] == first["keys"]
+    for kept in ("keys", "hq_person", "invitation_url"):
+        assert second[kept] == first[kept]
     assert second["scans"] == first["scans"] + 1
 
 
@@ -540,18 +622,24 @@ def demo_run(data: Path, port: int, ending: signal.Signals) -> dict[str, Any]:
                 assert status == (200 if role == "hq" else 403), role
             agent = {"User-Agent": "Mozilla/5.0 (iPhone) MicroMessenger/8.0.50"}
             assert client.get(f"/q/{card['entry']}", headers=agent).status_code == 200
+            signed_in = client.post("/hq/sign-in", data=card["hq_person"])
+            assert signed_in.status_code == 303
+            assert client.get(urlsplit(card["invitation_url"]).path).status_code == 200
+            client.cookies.clear()
             hq = {"Authorization": f"Bearer {card['keys']['hq']}"}
             funnel = client.get("/api/v1/reports/funnel", headers=hq).json()
         process.send_signal(ending)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "Traceback" not in err
-    for told in (card["visitor_url"], card["hq_url"], card["manager_url"], *card["keys"].values()):
+    for told in (card["visitor_url"], card["hq_url"], card["manager_url"], *card["keys"].values(),
+                 *card["hq_person"].values(), card["invitation_url"]):  # fmt: skip
         assert told in out
     assert "█" in out, "the visitor's QR code, drawn in the terminal"
     assert not (data / "postgresql" / "postmaster.pid").exists(), "the database has ended, too"
     assert not postgres_of(data)
-    return {"keys": card["keys"], "scans": funnel["total"]["scans"]}
+    kept = {name: card[name] for name in ("keys", "hq_person", "invitation_url")}
+    return {**kept, "scans": funnel["total"]["scans"]}
 
 
 def postgres_of(data: Path) -> list[str]:

@@ -1,5 +1,7 @@
 """A database that a previous version has worked on is brought up, and works."""
 
+import dataclasses
+import hashlib
 import itertools
 import uuid
 from collections.abc import Iterator
@@ -8,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from service import db
+from service import accounts, db, invitations, signed_in
 from service.domain import Event, Reason, uuid7
 from service.settings import Settings
 from tests import conftest, running
@@ -235,3 +237,49 @@ async def test_what_was_said_before_the_migration_pauses_no_code_after_it(old_ur
         assert (await worker.journal.locate(scanned, here)).code_id == S1_CODE
         await worker.journal.tell(scanned, Event.FULL)
         assert await pool.fetchval(status, S1_CODE) == "paused"
+
+
+async def test_keys_of_the_version_before_still_open_everything(old_url: str) -> None:
+    """And sign in to the consoles, and whoever is invited then is a manager as any other."""
+    key = "nck_of_then"
+    connection = await asyncpg.connect(old_url)
+    await connection.execute(
+        "INSERT INTO api_keys (chain_id, key_id, name, role, stores, key_hash)"
+        " VALUES ($1, $2, '店长', 'manager', '{S1}', $3)",
+        CHAIN,
+        uuid7(),
+        hashlib.sha256(key.encode()).digest(),
+    )
+    await connection.close()
+    await db.migrate(old_url)
+    connection = await db.connect(old_url)
+    settings = Settings()
+    try:
+        caller = await accounts.caller_of(connection, key)
+        assert caller is not None
+        assert (caller.name, caller.scope) == ("店长", ["S1"])
+        token = await signed_in.start(connection, caller, settings, agent="", instead_of="")
+        found = await signed_in.find(connection, token, settings)
+        assert found is not None
+        assert found.caller == dataclasses.replace(caller, session_id=found.caller.session_id)
+        made = await invitations.create(connection, CHAIN, settings, stores=["S2"])
+        person = await invitations.use(connection, made.token)
+        assert (person["role"], person["stores"]) == ("manager", ["S2"])
+    finally:
+        await connection.close()
+
+
+async def test_event_tables_of_the_version_before_get_their_partitions(old_url: str) -> None:
+    await db.migrate(old_url)
+    connection = await asyncpg.connect(old_url)
+    try:
+        tables = await connection.fetch(
+            "SELECT relname FROM pg_class WHERE relkind = 'p' ORDER BY relname"
+        )
+        known = await connection.fetch("SELECT name FROM event_tables ORDER BY name")
+        assert {row["relname"] for row in tables} == {row["name"] for row in known}
+        made = await connection.fetchval("SELECT ensure_month('2031-05-01')")
+        assert made == len(known)
+        assert await connection.fetchval("SELECT ensure_month('2031-05-01')") == 0
+    finally:
+        await connection.close()
