@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -23,6 +24,7 @@ from service import (
     invitations,
     journal,
     metrics,
+    orders,
     people,
     rollups,
     signed_in,
@@ -46,6 +48,7 @@ _RECOUNT_EVERY_S = 300
 _FORGET_EVERY_S = 300
 _MEASURE_EVERY_S = 1
 _WARN_EVERY_S = 0.5  # whether there is anything to look at, which is asked in memory
+_MATCH_EVERY_S = 10
 # A listener that is cut for longer than this is trouble; until then it is a database's restart.
 _DOWN_LONG_S = 10
 _DRAIN_WITHIN_S = 10
@@ -67,6 +70,11 @@ class Service:
     # The work beside the requests that fails.
     _failing: set[str] = field(default_factory=set)
     _refreshed_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def matching(self) -> orders.Matching:
+        """How orders are matched to joins."""
+        return orders.Matching(self.secret, timedelta(days=self.settings.order_window_days))
 
     async def refresh(self) -> None:
         """See now what was changed in the catalog, by this process or another."""
@@ -168,6 +176,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             _every("the recount", _RECOUNT_EVERY_S, service.recount, service),
             _every("the roll-ups", settings.rollup_s, lambda: _roll_up(service), service),
             _every("maintenance", _MAINTAIN_EVERY_S, lambda: _maintain(service), service),
+            _every("matching", _MATCH_EVERY_S, lambda: _match(service), service),
             _every("forgetting", _FORGET_EVERY_S, lambda: _forget(service), service),
             _measuring(service),
         ):
@@ -227,6 +236,11 @@ async def _forget(service: Service) -> None:
     """Pictures that were put aside and that nobody came back for."""
     async with service.connection() as connection:
         await copies.sweep(connection)
+
+
+async def _match(service: Service) -> None:
+    async with service.connection() as connection:
+        await orders.catch_up(connection, service.matching)
 
 
 async def _every(

@@ -233,6 +233,16 @@ class Settings(BaseSettings):
         "public, by http as well",
     )
     max_webhooks: int = Field(20, ge=0, description="webhooks of a chain; 0: any number")
+    # Orders
+    order_window_days: float = Field(
+        365,
+        ge=0,
+        description="days before an order in which its member must have joined to be matched to it "
+        "by a member key; 0: however long ago",
+    )
+    max_orders: int = Field(
+        5000, ge=0, description="orders, or members, that one request may send; 0: any number"
+    )
 
     # The page
     locate_timeout_s: float = Field(

@@ -257,11 +257,11 @@ async def storable(request: Request) -> None:
     if wrong:
         raise errors.BadInput(
             *(
-                errors.FieldError(_printable(name), "holds a character that cannot be kept")
+                errors.FieldError(printable(name), "holds a character that cannot be kept")
                 for name in wrong
             )
         )
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     return name.encode("ascii", "replace").decode().replace("\x00", "?")[:64]

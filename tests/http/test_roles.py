@@ -186,6 +186,7 @@ SENT: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/api/v1/entries/{entry}/qr.{form}"): {"files": {"logo": ("a.png", b"picture")}},
     ("PATCH", "/api/v1/people/{person_id}"): {"json": {"name": "mine"}},
     ("PATCH", "/api/v1/webhooks/{webhook_id}"): {"json": {"description": "mine"}},
+    ("POST", "/api/v1/joins/{join_id}/member"): {"json": {"unionid": "u"}},
     ("GET", "/api/v1/route"): {"params": {"lon": 121.47, "lat": 31.23}},
     ("POST", "/api/v1/entries/{entry}/placements/import"): {
         "files": {"file": ("placements.csv", b"placement,channel\np,poster")}
@@ -199,6 +200,8 @@ def theirs(shared: Running) -> Iterator[Chain]:
     with chains.own(shared) as other:
         other.put_store("S3", *chains.S1)
         other.put_entry()
+        bought = {"order": "A1", "at": "2026-03-01", "amount": 1}
+        running.answered(other.hq.post("/api/v1/orders", json={"orders": [bought]}))
         path = f"/api/v1/entries/{other.entry}/placements"
         body = {"placement": "p", "name": "p", "channel": "poster"}
         running.answered(other.hq.post(path, json=body))
@@ -234,6 +237,7 @@ def names_of(chain: Chain) -> dict[str, str]:
         "person_id": chain.get("/api/v1/people")["people"][0]["person_id"],
         "invitation_id": chain.get("/api/v1/invitations")["invitations"][0]["invitation_id"],
         "session_id": chain.get("/api/v1/sessions")["sessions"][0]["session_id"],
+        "order": "A1",
         "form": "png",
     }
 
@@ -276,6 +280,7 @@ def test_lists_and_reports_tell_nothing_of_another_chain(shared: Running, theirs
     assert theirs.get("/api/v1/reports/funnel")["total"]["joined"] == 1
     hq = shared.hq
     assert running.answered(hq.get("/api/v1/joins"))["joins"] == []
+    assert running.answered(hq.get("/api/v1/orders"))["orders"] == []
     assert running.answered(hq.get("/api/v1/entries"))["entries"] == []
     assert running.answered(hq.get("/api/v1/reports/funnel"))["total"]["scans"] == 0
     assert running.answered(hq.get("/api/v1/reports/unserved"))["rows"] == []
