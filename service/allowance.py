@@ -59,18 +59,22 @@ class Allowance:
         if self._watched_from and scan.subnet_hash is not None:
             self._now[scan.subnet_hash] += 1
 
-    async def budget(self, connection: db.Connection, scans: Iterable[Scan]) -> Budget:
-        """What these may still be granted. Networks near a limit stay locked until the commit."""
-        budget = Budget(self._per_address, self._per_subnet)
+    def near(self, scans: Iterable[Scan]) -> list[bytes]:
+        """The networks of these to which a share of their limit has been granted."""
         if not self._watched_from:
-            return budget
+            return []
         self._turn_over()
         asking = Counter(scan.subnet_hash for scan in scans if scan.subnet_hash is not None)
-        near = [
+        return [
             subnet
             for subnet, many in asking.items()
             if self._now[subnet] + self._last[subnet] + many > self._watched_from
         ]
+
+    async def budget(self, connection: db.Connection, scans: Iterable[Scan]) -> Budget:
+        """What these may still be granted. Networks near a limit stay locked until the commit."""
+        budget = Budget(self._per_address, self._per_subnet)
+        near = self.near(scans)
         if not near:
             return budget
         locks = sorted(int.from_bytes(subnet[:8], "big", signed=True) for subnet in near)

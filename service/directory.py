@@ -16,6 +16,7 @@ import uuid
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
+    Callable,
     Collection,
     Iterable,
     Iterator,
@@ -81,6 +82,8 @@ class Chain:
     # The stores in `serving` by city and brand, for lists: a city of thousands is not searched
     # for every page.
     _served: dict[_Shelf, dict[str, None]] = field(default_factory=dict)
+    # What is worked out from that, by what it is called and brands; until a store comes or goes.
+    _derived: dict[tuple[str, frozenset[str]], Any] = field(default_factory=dict)
     # Stores that were settled while both indexes are being built anew.
     _changed_meanwhile: set[str] | None = None
 
@@ -128,12 +131,24 @@ class Chain:
 
     def _shelve(self, store: Store, *, serves: bool) -> None:
         shelf = store.city, store.brand
+        if serves == (store.store in self._served.get(shelf, ())):
+            return
+        self._derived.clear()
         if serves:
             self._served.setdefault(shelf, {})[store.store] = None
-        elif store.store in self._served.get(shelf, ()):
+        else:
             del self._served[shelf][store.store]
             if not self._served[shelf]:
                 del self._served[shelf]
+
+    def derived(self, name: str, brands: frozenset[str], work: Callable[[], T]) -> T:
+        """What `work` makes of the stores that serve, kept until one of them comes or goes. A
+        campaign asks for it with every scan, and there are thousands of stores."""
+        key = name, brands
+        if key not in self._derived:
+            self._derived[key] = work()
+        kept: T = self._derived[key]
+        return kept
 
     def served_in(self, brands: Collection[str]) -> dict[str | None, list[dict[str, None]]]:
         """The stores that serve, by city, in one or more parts; of these brands, or of all."""

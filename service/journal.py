@@ -5,6 +5,8 @@ transaction is: lock the visitors, decide each visit (service/visits.py), grant 
 write everything, commit. Locks are taken in one order by everybody (visitors, codes, holds; each by
 key), so that nobody waits in a circle.
 
+Visitors who have nothing yet go a shorter way, where they can: service/firsts.py.
+
 A visit that is not granted the seat that it asked for is decided anew in the next transaction: by
 then the worker knows that the code is full. A visit that fails fails alone: those that were written
 with it are written again without it.
@@ -17,16 +19,16 @@ import random
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import asyncpg
 import structlog
 
-from service import catalog, db, errors, metrics, outage, seating, writing
-from service.allowance import Allowance
+from service import catalog, db, errors, firsts, metrics, outage, seating, writing
+from service.allowance import Allowance, Budget
 from service.directory import Directory
 from service.domain import (
     Counters,
@@ -92,6 +94,7 @@ class _Turn:
     decide: Callable[[Visit], None]
     done: asyncio.Future[Routing]
     opening: Opening | None = None  # of a scan that is new
+    new: bool = False  # its visitor seems to be new, too
     refused: set[uuid.UUID] = field(default_factory=set)  # the codes that had no seat for it
     attempts: int = 0
     replays: bool = False  # it has been answered already, and comes from a spool
@@ -115,11 +118,13 @@ class _Mark:
 
 @dataclass(slots=True)
 class _Remembered:
-    """A scan, and its decisions as of a revision of its visitor (None: not read yet)."""
+    """A scan, and its decisions as of a revision of its visitor (None: not read yet). `blank`: the
+    visitor had nothing then, no seat, no place, and no code that failed them."""
 
     scan: Scan
     revision: int | None = None
     routings: list[Routing] = field(default_factory=list)
+    blank: bool = False
 
 
 def connections(settings: Settings) -> int:
@@ -162,6 +167,8 @@ class Journal:
         self._outage = Outage(directory, spool) if spool is not None else None
         self._answers = answers or self._pool_answers
         self._away = False
+        # How far the database's clock is ahead of this worker's, as far as it has been seen.
+        self._ahead = timedelta()
         self._checking: asyncio.Task[None] | None = None
         self._taken: list[Spooled] = []
         self._remembered: OrderedDict[uuid.UUID, _Remembered] = OrderedDict()
@@ -171,7 +178,7 @@ class Journal:
             lanes=_lanes(settings),
             waiting=settings.journal_queue,
         )
-        self._reads: Gathering[tuple[uuid.UUID, asyncio.Future[Scan | None]]] = Gathering(
+        self._reads: Gathering[tuple[uuid.UUID, asyncio.Future[_Remembered | None]]] = Gathering(
             self._read_scans, most=500, lanes=1, waiting=settings.journal_queue
         )
 
@@ -187,7 +194,9 @@ class Journal:
         """Record a scan. Who was here before gets their code at once; the others are asked where
         they are."""
         opening = scan.opened(entry, placement, client, self._secret)
-        routing = await self._turn(opening.scan, self._visits.open, opening=opening)
+        routing = await self._turn(
+            opening.scan, self._visits.open, opening=opening, new=not client.returns
+        )
         return opening.scan, routing
 
     async def locate(self, scanned: Scan, fix: Fix | None) -> Routing:
@@ -262,11 +271,13 @@ class Journal:
         if found is None and self._outage is not None:
             # Not written yet, or written and gone from the spool since it was looked for.
             record = self._outage.find(scan_id)
-            found = record.scan if record else await self._read_scan(scan_id)
-        if found is None or found.entry not in self._directory.entries:
+            found = _Remembered(record.scan) if record else await self._read_scan(scan_id)
+        if found is None or found.scan.entry not in self._directory.entries:
             raise errors.NotFound("There is no such scan")
-        self._remember(_Remembered(found))
-        return found
+        known = self._remembered.get(scan_id)
+        if known is None:
+            self._remember(found)
+        return found.scan
 
     def options(self, entry: Entry, fix: Fix | None = None) -> route.Route:
         """Where a visitor there could be sent now; taking no seat."""
@@ -310,12 +321,13 @@ class Journal:
         decide: Callable[[Visit], None],
         *,
         opening: Opening | None = None,
+        new: bool = False,
     ) -> Routing:
         if self._outage is not None and self._away:
             return await self._spooled(self._outage, scanned, decide, opening)
         done: asyncio.Future[Routing] = asyncio.get_running_loop().create_future()
         try:
-            self._turns.put(_Turn(scanned, decide, done, opening))
+            self._turns.put(_Turn(scanned, decide, done, opening, new))
         except errors.Unavailable:
             metrics.refused()
             raise
@@ -334,26 +346,8 @@ class Journal:
         if not first:
             return
         started = time.perf_counter()
-        try:
-            refused = await self._write(list(first.values()))
-        except asyncpg.DeadlockDetectedError:
-            refused = list(first.values())
-            await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311
-        except errors.Unavailable as error:
-            for turn in first.values():
-                self._doubt(turn.scan)
-                turn.fail(error)
-            refused = []
-            self._check()
-        except Exception as error:
-            refused = []
-            if len(first) == 1:
-                for turn in first.values():
-                    turn.fail(error)
-            else:
-                # One of them is at fault: each by itself, so that it fails no other.
-                for turn in first.values():
-                    await self._flush([turn])
+        refused, others = await self._go(list(first.values()))
+        refused += await self._go_together(others)
         metrics.flushed(time.perf_counter() - started, len(first))
         again = refused + later
         for turn in refused:
@@ -363,22 +357,58 @@ class Journal:
         if again:
             self._turns.put_first(again)
 
+    async def _go_together(self, turns: list[_Turn]) -> list[_Turn]:
+        """The common way: all in one transaction, or each by itself if one fails; the turns whose
+        seat was refused."""
+        if not turns:
+            return []
+        try:
+            return await self._write(turns)
+        except asyncpg.DeadlockDetectedError:
+            await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311
+            return turns
+        except errors.Unavailable as error:
+            self._lose(turns, error)
+        except Exception as error:
+            if len(turns) == 1:
+                turns[0].fail(error)
+            else:
+                # One of them is at fault: each by itself, so that it fails no other.
+                return [again for turn in turns for again in await self._go_together([turn])]
+        return []
+
+    def _lose(self, turns: list[_Turn], error: errors.Unavailable) -> None:
+        """The database has gone while these were being written."""
+        for turn in turns:
+            self._doubt(turn.scan)
+            turn.fail(error)
+        self._check()
+
     async def _write(self, turns: list[_Turn], mark: "_Mark | None" = None) -> list[_Turn]:
         """One transaction; the turns whose seat was refused, of which nothing is written. `mark`:
         they come from a spool, and this is how far it is written then."""
         async with db.acquire(self._pool) as connection, connection.transaction():
             visits = await self._decided(connection, turns)
             counters, turned_away = await seating.seat(connection, visits, self._settings.hold_s)
-            refused = [visits.pop(visit) for visit in turned_away]
-            for turn, visit in zip(refused, turned_away, strict=True):
-                assert visit.ask is not None
-                turn.refused.add(visit.ask.code.code_id)
+            refused = {visit: visits.pop(visit) for visit in turned_away}
             await writing.write(connection, self._directory, visits)
             if mark is not None:
                 await _sql.mark_spool(connection, spool_id=mark.spool_id, records=mark.records)
-        # It is durable.
+        await self._written(visits, refused, counters)
+        return list(refused.values())
+
+    async def _written(
+        self,
+        visits: dict[Visit, _Turn],
+        refused: dict[Visit, _Turn],
+        counters: Iterable[Counters],
+    ) -> None:
+        """These visits are durable: remember, count and answer them."""
         self._learn(counters)
-        if any(visit.ask and visit.ask.code.skipped(visit.now) is None for visit in turned_away):
+        for visit, turn in refused.items():
+            assert visit.ask is not None
+            turn.refused.add(visit.ask.code.code_id)
+        if any(visit.ask and visit.ask.code.skipped(visit.now) is None for visit in refused):
             await self._catch_up()
         await self._heed(visits)
         for visit, turn in visits.items():
@@ -399,7 +429,85 @@ class Journal:
             joined=sum(visit.joined for visit in visits),
             released=sum(visit.freed for visit in visits),
         )
-        return refused
+
+    # The short way
+
+    async def _go(self, turns: list[_Turn]) -> tuple[list[_Turn], list[_Turn]]:
+        """The short way, for whom it is; the turns whose seat was refused, and those that have not
+        been written, and go the common way."""
+        openings: list[_Turn] = []
+        positions: list[_Turn] = []
+        others: list[_Turn] = []
+        near = self._allowance.near(turn.scan for turn in turns)
+        for turn in turns:
+            known = self._remembered.get(turn.scan.scan_id)
+            if turn.scan.subnet_hash in near:
+                others.append(turn)
+            elif turn.opening is not None:
+                (openings if turn.new else others).append(turn)
+            elif known is not None and known.blank and known.revision is not None:
+                positions.append(turn)
+            else:
+                others.append(turn)
+        refused: list[_Turn] = []
+        for some, fits, write in (
+            (openings, firsts.is_opening, firsts.open_scans),
+            (positions, firsts.is_position, firsts.positions),
+        ):
+            again, left = await self._write_firsts(some, fits, write)
+            refused += again
+            others += left
+        return refused, others
+
+    async def _write_firsts(
+        self,
+        turns: list[_Turn],
+        fits: Callable[[Visit], bool],
+        write: Callable[[db.Connection, Sequence[Visit]], Awaitable[firsts.Written]],
+    ) -> tuple[list[_Turn], list[_Turn]]:
+        left: list[_Turn] = []
+        decided: list[tuple[Visit, _Turn]] = []
+        now = datetime.now(UTC)
+        for turn in turns:
+            visit = self._visit(turn, Visitor(self._revision(turn)), now + self._ahead)
+            try:
+                turn.decide(visit)
+                firsts.reserve(visit, self._settings.hold_s)
+            except Exception:
+                left.append(turn)  # to be told so on the common way
+                continue
+            if fits(visit):
+                decided.append((visit, turn))
+            else:
+                left.append(turn)
+        if not decided:
+            return [], left
+        try:
+            async with db.acquire(self._pool) as connection:
+                written = await write(connection, [visit for visit, _ in decided])
+        except errors.Unavailable as error:
+            self._lose([turn for _, turn in decided], error)
+            return [], left
+        except Exception:
+            # Whatever it is: on the common way it is found out whose fault it is.
+            return [], left + [turn for _, turn in decided]
+        if written.now is not None:
+            self._ahead = written.now - now
+        done = {decided[number][0]: decided[number][1] for number in written.done}
+        refused = {decided[number][0]: decided[number][1] for number in written.refused}
+        for visit, turn in decided:
+            if visit not in done and visit not in refused:
+                self._doubt(turn.scan)
+                left.append(turn)
+            elif turn.opening is not None:
+                self._remember(_Remembered(turn.scan, visit.visitor.revision, blank=True))
+        await self._written(done, refused, written.counters)
+        return list(refused.values()), left
+
+    def _revision(self, turn: _Turn) -> int:
+        """Of the turn's visitor, as it is remembered; 0 of one who is new."""
+        known = self._remembered.get(turn.scan.scan_id)
+        return known.revision or 0 if known is not None else 0
 
     async def _catch_up(self) -> None:
         """A code was refused that seems to have room: it has been changed, and nobody has told."""
@@ -588,17 +696,7 @@ class Journal:
         visits: dict[Visit, _Turn] = {}
         for turn in turns:
             visitor, now = locked[turn.key]
-            remembered = self._remembered.get(turn.scan.scan_id)
-            visit = Visit(
-                scan=turn.scan,
-                entry=self._directory.entries[turn.scan.entry],
-                visitor=visitor,
-                routings=remembered.routings if remembered else [],
-                now=now,
-                opening=turn.opening,
-                refused=frozenset(turn.refused),
-                budget=budget,
-            )
+            visit = self._visit(turn, visitor, now, budget)
             if turn.replays:
                 turn.decide(visit)  # all or nothing
                 visits[visit] = turn
@@ -616,6 +714,21 @@ class Journal:
             visits[visit] = turn
         return visits
 
+    def _visit(
+        self, turn: _Turn, visitor: Visitor, now: datetime, budget: Budget | None = None
+    ) -> Visit:
+        remembered = self._remembered.get(turn.scan.scan_id)
+        return Visit(
+            scan=turn.scan,
+            entry=self._directory.entries[turn.scan.entry],
+            visitor=visitor,
+            routings=remembered.routings if remembered else [],
+            now=now,
+            opening=turn.opening,
+            refused=frozenset(turn.refused),
+            budget=budget,
+        )
+
     def _not_yet(self, scan_id: uuid.UUID) -> errors.Unavailable | None:
         """Whether what a scan was shown is still in the spool, and not in the database yet."""
         if self._outage is None or self._outage.find(scan_id) is None:
@@ -628,10 +741,12 @@ class Journal:
         """Have the decisions of these scans remembered as they are now."""
         stale: dict[uuid.UUID, _Remembered] = {}
         for turn in turns:
-            revision = locked[turn.key][0].revision
+            visitor = locked[turn.key][0]
             known = self._remembered.get(turn.scan.scan_id)
-            if known is None or known.revision != revision:
-                stale[turn.scan.scan_id] = _Remembered(turn.scan, revision)
+            if known is None or known.revision != visitor.revision:
+                stale[turn.scan.scan_id] = _Remembered(
+                    turn.scan, visitor.revision, blank=visitor.is_blank
+                )
         written = {turn.scan for turn in turns if turn.opening is None}
         asked = [known.scan for known in stale.values() if known.scan in written]
         if asked:
@@ -672,7 +787,7 @@ class Journal:
         if known is None or known.revision != visit.visitor.revision:
             return  # forgotten, or another transaction's meanwhile
         if visit.changed:
-            known.revision = visit.visitor.revision + 1
+            known.revision, known.blank = visit.visitor.revision + 1, False
         if visit.routing is not None:
             known.routings.append(visit.routing)
 
@@ -682,21 +797,17 @@ class Journal:
         if known := self._remembered.get(scanned.scan_id):
             known.revision = None
 
-    async def _read_scan(self, scan_id: uuid.UUID) -> Scan | None:
-        future: asyncio.Future[Scan | None] = asyncio.get_running_loop().create_future()
+    async def _read_scan(self, scan_id: uuid.UUID) -> _Remembered | None:
+        future: asyncio.Future[_Remembered | None] = asyncio.get_running_loop().create_future()
         self._reads.put((scan_id, future))
         return await future
 
-    async def _read_scans(self, asked: list[tuple[uuid.UUID, asyncio.Future[Scan | None]]]) -> None:
+    async def _read_scans(
+        self, asked: list[tuple[uuid.UUID, asyncio.Future[_Remembered | None]]]
+    ) -> None:
         try:
             async with db.acquire(self._pool) as connection:
-                rows = await db.rows(
-                    _sql.read_scans(
-                        connection,
-                        scan_ids=[scan_id for scan_id, _ in asked],
-                        chain_ids=list(self._directory.chains),
-                    )
-                )
+                found = await self._scans(connection, [scan_id for scan_id, _ in asked])
         except Exception as error:
             if isinstance(error, errors.Unavailable):
                 self._check()
@@ -704,10 +815,30 @@ class Journal:
                 if not future.done():
                     future.set_exception(error)
             return
-        found = {row["scan_id"]: Scan(**row) for row in rows}
         for scan_id, future in asked:
             if not future.done():
                 future.set_result(found.get(scan_id))
+
+    async def _scans(
+        self, connection: db.Connection, scan_ids: list[uuid.UUID]
+    ) -> dict[uuid.UUID, _Remembered]:
+        """These scans; of visitors who have nothing yet with their decisions, so that they can go
+        the short way."""
+        rows = await db.rows(
+            _sql.read_scans(connection, scan_ids=scan_ids, chain_ids=list(self._directory.chains))
+        )
+        found: dict[uuid.UUID, _Remembered] = {}
+        for row in rows:
+            values = dict(row)
+            revision, blank = values.pop("revision"), values.pop("blank")
+            found[row["scan_id"]] = _Remembered(Scan(**values), revision if blank else None)
+        blank_scans = [known.scan for known in found.values() if known.revision is not None]
+        if blank_scans:
+            # After the revisions: if somebody has decided meanwhile, the database will say that the
+            # visitor is not at that revision any more.
+            for scan_id, routings in (await writing.routings(connection, blank_scans)).items():
+                found[scan_id].routings, found[scan_id].blank = routings, True
+        return found
 
 
 # ---------------------------------------------------------------- what the database is asked

@@ -52,6 +52,11 @@ class Visitor:
     standing: locate.Standing | None = None
     reported: frozenset[uuid.UUID] = frozenset()
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing to say of them."""
+        return self.seat is None and self.standing is None and not self.reported
+
 
 @dataclasses.dataclass(slots=True)
 class Ask:

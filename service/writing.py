@@ -81,10 +81,10 @@ async def write(connection: db.Connection, directory: Directory, visits: Collect
     for visit in visits:
         _collect(visit, directory, rows)
     if rows["scans"]:
-        await _sql.write_scans(connection, rows=_json(rows["scans"]))
+        await _sql.write_scans(connection, rows=as_json(rows["scans"]))
     if rows["fixes"] or rows["holds"] or rows["routings"] or rows["visitors"]:
         tables = ("fixes", "holds", "routings", "visitors")
-        await _sql.write_visits(connection, **{table: _json(rows[table]) for table in tables})
+        await _sql.write_visits(connection, **{table: as_json(rows[table]) for table in tables})
     for table, query in (
         ("complaints", _sql.write_complaints),
         ("reports", _sql.remember_complaints),
@@ -95,7 +95,7 @@ async def write(connection: db.Connection, directory: Directory, visits: Collect
         ("outbox", outbox.write),
     ):
         if rows[table]:
-            await query(connection, rows=_json(rows[table]))
+            await query(connection, rows=as_json(rows[table]))
     touched = [(visit.scan.chain_id, visit.scan.scan_id) for visit in visits]
     await _sql.touch_scans(connection, **db.columns(_SCAN, touched))
 
@@ -158,8 +158,9 @@ def _collect_joining(visit: Visit, directory: Directory, rows: dict[str, list[Ro
         )
 
 
-def _json(rows: list[Row]) -> str:
-    """Raises `errors.BadInput` for half of a character, which no UTF-8 has."""
+def as_json(rows: list[Row]) -> str:
+    """Rows as a parameter of `json_to_recordset`. Raises `errors.BadInput` for half of a character,
+    which no UTF-8 has."""
     try:
         return orjson.dumps(rows, default=_default).decode()
     except TypeError as error:

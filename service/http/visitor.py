@@ -199,6 +199,7 @@ def client_of(
     return scan.Client(
         visitor_id=visitor_id,
         via=via,
+        returns=COOKIE in request.cookies,
         user_agent=request.headers.get("user-agent", ""),
         language=request.headers.get("accept-language", "")[:35] or None,
         address=context.address_of(request, service.settings),

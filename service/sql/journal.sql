@@ -3,8 +3,14 @@
 
 -- name: read_scans(scan_ids, chain_ids)
 -- All chains are named because scans are kept by chain, and a scan's id is all that a page knows.
-SELECT chain_id, scan_id, entry, placement, visitor_id, bot, address_hash, subnet_hash FROM scans
-WHERE chain_id = ANY(:chain_ids::uuid[]) AND scan_id = ANY(:scan_ids::uuid[]);
+-- With each, its visitor's revision, and whether they have nothing yet.
+SELECT s.chain_id, s.scan_id, s.entry, s.placement, s.visitor_id, s.bot, s.address_hash,
+       s.subnet_hash, v.revision,
+       v.hold_id IS NULL AND v.lon IS NULL AND v.reported = '{}' AS blank
+FROM scans s
+LEFT JOIN visitors v
+  ON v.chain_id = s.chain_id AND v.visitor_id = s.visitor_id AND v.entry = s.entry
+WHERE s.chain_id = ANY(:chain_ids::uuid[]) AND s.scan_id = ANY(:scan_ids::uuid[]);
 
 -- name: read_routings(chain_ids, scan_ids, since_ids)
 -- All decisions of some scans, oldest first. None is older than `since_ids` says.

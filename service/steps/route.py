@@ -132,6 +132,9 @@ class Route:
 
     def cities(self) -> list[tuple[str, int]]:
         """The cities with stores that can serve, those with most first, and how many."""
+        return self.chain.derived("cities", self.entry.brands, self._cities)
+
+    def _cities(self) -> list[tuple[str, int]]:
         count = {
             city: sum(map(len, stores))
             for city, stores in self.chain.served_in(self.entry.brands).items()
@@ -173,6 +176,9 @@ class Route:
 
     def _anywhere(self) -> tuple[Offer, ...]:
         """Something to choose from when nothing is known: a store of each of the largest cities."""
+        return self.chain.derived("anywhere", self.entry.brands, self._largest)
+
+    def _largest(self) -> tuple[Offer, ...]:
         most = self.rules.max_choices
         served = self.chain.served_in(self.entry.brands)
         largest = heapq.nsmallest(

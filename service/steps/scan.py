@@ -14,13 +14,15 @@ from service.domain import Code, Entry, Event, Scan, uuid7
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who opens an entry, as far as a request tells."""
+    """Who opens an entry, as far as a request tells. `returns`: they came with a cookie of ours, so
+    that they are likely to be known."""
 
     visitor_id: uuid.UUID
     via: str  # page | api
     user_agent: str = ""
     language: str | None = None
     address: str | None = None
+    returns: bool = False
 
 
 def hash_address(secret: bytes, address: str | None) -> bytes | None:

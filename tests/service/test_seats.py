@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-import aiosql
 import asyncpg
 import pytest
 
 from geo.point import Point
-from service import accounts, catalog, db, importing, qr, seating, tabular
+from service import accounts, catalog, db, importing, qr, tabular
 from service.directory import Directory
 from service.domain import Event, Fix, Outcome, Routing, Scan, Source
 from service.journal import Journal
 from service.settings import Settings
 from service.steps import scan
 from tests import running
+from tests.service import unguarded
 
 HERE = Fix(point=Point(121.4737, 31.2304), accuracy_m=10, source=Source.GPS)
 STORES = {"S1": 121.4737, "S2": 121.4837, "S3": 121.4937}
@@ -111,10 +111,8 @@ async def test_without_the_condition_the_same_race_oversells(
     """The negative control: it is the update's condition that holds, not luck or the test."""
     await world.put_code("S1", "one", 10)
     await world.pool.execute("ALTER TABLE codes DROP CONSTRAINT never_oversold")
-    guarded = (db.SQL / "journal.sql").read_text(encoding="utf-8")
-    unguarded = guarded.replace("least(asked, room - least(late, room))", "asked")
-    assert unguarded != guarded
-    monkeypatch.setattr(seating, "_sql", aiosql.from_str(unguarded, "asyncpg"))
+    for module, queries in unguarded.queries():
+        monkeypatch.setattr(module, "_sql", queries)
     scans = await asyncio.gather(*(world.opened() for _ in range(30)))
     await asyncio.gather(*(world.journal.locate(s, HERE) for s in scans))
     capacity, _, held = (await world.counters())["S1"]
