@@ -50,7 +50,7 @@ async def scan(entry: str, request: Request) -> Response:
     except errors.Unavailable as error:
         return _unavailable(request, service, entry, error)
     if routing.outcome is Outcome.CODE:
-        page = _show(request, service, opened, await service.journal.look(opened))
+        page = await _show(request, service, opened, await service.journal.look(opened))
     else:
         page = _page(request, service, entry, view="locate", scan_id=str(opened.scan_id))
     response = _html(render.visitor(page), nonce=page.nonce)
@@ -68,7 +68,7 @@ async def current(entry: str, scan_id: str, request: Request, service: ServiceDe
         return RedirectResponse(f"/q/{entry}", 303)
     except errors.Unavailable as error:
         return _unavailable(request, service, entry, error, scan_id)
-    return _answer(request, _show(request, service, scanned, look))
+    return _answer(request, await _show(request, service, scanned, look))
 
 
 @router.get("/q/{entry}/s/{scan_id}/stores")
@@ -198,7 +198,7 @@ def _page(
     )
 
 
-def _show(request: Request, service: Service, scanned: Scan, look: Look) -> render.Page:
+async def _show(request: Request, service: Service, scanned: Scan, look: Look) -> render.Page:
     """The page of a scan as it stands."""
     routing = look.routing
     views: dict[Outcome, render.View] = {
@@ -229,6 +229,8 @@ def _show(request: Request, service: Service, scanned: Scan, look: Look) -> rend
         nearby=nearby,
         cities=[] if routing.outcome is Outcome.CODE else service.journal.options(entry).cities(),
         joined=look.joined,
+        awaits_next=code is not None and visitor.may_lead_on(service, scanned),
+        next_url=await visitor.next_url(service, scanned, routing) if look.joined else None,
     )
 
 

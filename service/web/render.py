@@ -52,7 +52,8 @@ class Page:
     `routing` is the contract's Routing; `passed` is the nearer store that was skipped: its name
     and why (`Skipped`). `nearby` are stores to pick from, in the order to show them, each with
     `store, name, address, city, distance_m`; `cities` are names with numbers of stores; `more`
-    says that `nearby` was cut.
+    says that `nearby` was cut. `next_url` is where a system of the chain sends who has joined;
+    `awaits_next`: there may be one, once they have.
     """
 
     lang: Lang
@@ -70,6 +71,8 @@ class Page:
     city: str = ""
     more: bool = False
     joined: bool = False
+    awaits_next: bool = False
+    next_url: str | None = None
     locate_timeout_s: float = 8.0
     attributions: Sequence[tuple[str, str]] = ()
     now: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -74,6 +74,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "code.joined_contact": ("我已添加", "I have added it"),
     "code.thanks_group": ("谢谢，欢迎入群！", "Thank you, and welcome!"),
     "code.thanks_contact": ("谢谢，欢迎添加！", "Thank you, and welcome!"),
+    "code.next": ("领取优惠", "Get your offer"),
     "code.held": ("名额为您保留到 {at}", "Your place is kept until {at}"),
     "code.expires": ("此二维码 {at} 前有效", "This code works until {at}"),
     "code.elsewhere": ("不是这家店？", "Not this store?"),

@@ -106,6 +106,7 @@ PAGES: dict[str, render.Page] = {
         for passed in (PASSED if reason in ("next_store", "fallback") else PASSED[:2])
     },
     "code joined": dataclasses.replace(code_page(), joined=True),
+    "code that may lead on": dataclasses.replace(code_page(), awaits_next=True),
     "code by ip": code_page(located=IP),
     "code at an unknown distance": code_page(
         "next_store", store=store(1, None), passed=(LONG_NAME, "full")
@@ -354,6 +355,19 @@ def test_who_has_joined_is_thanked_and_not_asked_again() -> None:
     assert "谢谢，欢迎入群！" in text
     assert "我已入群" not in text
     assert "名额为您保留到" not in text
+
+
+def test_who_has_joined_may_go_on_to_a_page_of_the_chains() -> None:
+    url = 'https://mall.example/?a=1&b="x"'
+    joined = dataclasses.replace(PAGES["code joined"], awaits_next=True, next_url=url)
+    (link,) = [a for a in Tags(render.visitor(joined)).named("a") if "data-go" not in a]
+    assert (link["href"], link["rel"]) == (url, "noopener")
+    assert "领取优惠" in text_of(joined)
+    waiting = Tags(render.visitor(dataclasses.replace(joined, next_url=None)))
+    (hidden,) = [p for p in waiting.named("p") if p.get("id") == "next"]
+    assert "hidden" in hidden
+    plain = Tags(render.visitor(PAGES["code joined"]))
+    assert not [p for p in plain.named("p") if p.get("id") == "next"]
 
 
 @pytest.mark.parametrize(

@@ -187,12 +187,26 @@
 
   // What becomes of the code
 
+  // A system of the chain may have a page for who has joined: looked for a few times, quietly.
+  function lookForNext() {
+    const next = document.getElementById('next');
+    if (!next || !next.hidden) return;
+    [700, 1300, 2000, 4000, 8000].reduce((before, pause) => before.then(() => wait(pause))
+      .then(() => document.getElementById('next') === next && next.hidden ? once(api) : null)
+      .then(answer => {
+        const url = answer && answer.status < 400 && JSON.parse(answer.text).next_url;
+        if (!url) return;
+        next.firstChild.href = url;
+        next.hidden = false;
+      }).catch(() => {}), Promise.resolve());
+  }
+
   function pressed() {
     const code = main().dataset.code;
     if (told[code]) return;
     told[code] = true;
     const sending = Object.assign({ keepalive: true }, json({ event: 'pressed', code_id: code }));
-    const attempt = tries => once(api + '/events', sending).catch(() => {
+    const attempt = tries => once(api + '/events', sending).then(lookForNext, () => {
       if (tries > 4) told[code] = false;
       else return wait(1000 * Math.pow(2, tries)).then(() => main().dataset.code === code && attempt(tries + 1));
     });
@@ -311,6 +325,7 @@
       const two = number => (number < 10 ? '0' : '') + number;
       if (!isNaN(at)) time.textContent = two(at.getHours()) + ':' + two(at.getMinutes());
     });
+    if (main().querySelector('.done')) lookForNext();
     const image = main().querySelector('.code img');
     if (image && image.complete && !image.naturalWidth) mend(image);
     if (view() === 'locate') {
