@@ -1,10 +1,10 @@
 """Visitors who come at a steady pace, whatever becomes of those before them: an open loop.
 
-`python -m tests.benchmarks.steady URL IDS BODIES PER_S START EVERY FIRST` sends a position for each
-scan of the file IDS that is this process's, every EVERYth from FIRST on: the scan of line n at
-START + n / PER_S seconds of the system's monotonic clock. Prints a JSON list of seconds, each from
-the moment when a request should have been sent to the end of its answer: what a late server, or a
-late sender, makes visitors wait is in it.
+`python -m tests.benchmarks.steady URL IDS BODIES PER_S START EVERY FIRST OUT` sends a position for
+each scan of the file IDS that is this process's, every EVERYth from FIRST on: the scan of line n at
+START + n / PER_S seconds of the system's monotonic clock. Writes a JSON list of seconds into OUT,
+each from the moment when a request should have been sent to the end of its answer: what a late
+server, or a late sender, makes visitors wait is in it.
 """
 
 import asyncio
@@ -28,22 +28,21 @@ def run(base_url: str, ids: Path, bodies: Path, per_s: float) -> list[float]:
     """Send all of `ids`, from as many processes as it takes; seconds until each was answered."""
     count = -(-int(per_s) // _MOST_PER_S)
     start = time.monotonic() + _STARTUP_S
+    outs = [ids.with_name(f"waits-{number}.json") for number in range(count)]
     senders = [
         subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.benchmarks.steady", base_url, str(ids), str(bodies)),
-                *(str(per_s), str(start), str(count), str(number)),
-            ],
-            stdout=subprocess.PIPE,
+                *(str(per_s), str(start), str(count), str(number), str(out)),
+            ]
         )
-        for number in range(count)
+        for number, out in enumerate(outs)
     ]
     waits_s: list[float] = []
-    for sender in senders:
-        out, _ = sender.communicate()
-        if sender.returncode:
+    for sender, out in zip(senders, outs, strict=True):
+        if sender.wait():
             raise RuntimeError("A sender of requests failed: see above")
-        waits_s += json.loads(out)
+        waits_s += json.loads(out.read_text("ascii"))
     return waits_s
 
 
@@ -102,9 +101,10 @@ def _requests(
 
 
 def main() -> None:
-    base_url, ids, bodies, per_s, start, every, first = sys.argv[1:]
+    base_url, ids, bodies, per_s, start, every, first, out = sys.argv[1:]
     mine = (Path(ids), Path(bodies), float(per_s), float(start), int(every), int(first))
-    print(json.dumps(uvloop.run(_send_all(base_url, list(_requests(base_url, *mine))))))
+    waits_s = uvloop.run(_send_all(base_url, list(_requests(base_url, *mine))))
+    Path(out).write_text(json.dumps(waits_s), "ascii")
 
 
 if __name__ == "__main__":
