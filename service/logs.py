@@ -35,6 +35,8 @@ _SECRET_TEXT = re.compile(
     re.IGNORECASE,
 )
 
+_SECRET_SIGNS = ("nck_", "bearer", "://")  # one of them is in whatever that finds
+
 # Set by `configure`: lines of requests need nothing but JSON.
 _json_at_info = False
 _WRITE_EVERY_S = 0.1
@@ -146,6 +148,10 @@ def _in_one_line(record: logging.LogRecord) -> bool:
 
 def mask(text: str) -> str:
     """The text without the secrets in it: API keys, bearer tokens, passwords in URLs."""
+    # Nearly no text holds one, and to search for them takes ten times as long as to see that.
+    plain = text.lower()
+    if not any(sign in plain for sign in _SECRET_SIGNS):
+        return text
     return _SECRET_TEXT.sub(lambda found: f"{found[found.lastgroup or 0]}{MASK}", text)
 
 
