@@ -531,6 +531,55 @@ def _tell_routing(asked: step_route.Route, routing: Routing) -> None:
         )
 
 
+@app.command()
+def simulate(
+    history: Annotated[
+        str | None,
+        typer.Option(help="Write past days into the database instead: 6m (months) or 90d (days)."),
+    ] = None,
+    entry: Annotated[str | None, typer.Option(help="Needed if there are several.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed, the same crowd.")] = 1,
+    scans_a_day: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="Of a history; else 5 a store.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also where it is not this machine that is asked.")
+    ] = False,
+    chain: ChainOption = None,
+) -> None:
+    """A crowd to try it on: visitors who scan, ask, join, complain and leave."""
+    from service.simulate import command
+
+    if history is None:
+        raise errors.BadInput.of("--history", "say how long")
+    settings = _settings()
+    with database(settings) as url:
+        if not command.is_loopback(url) and not yes:
+            raise errors.BadInput.of(
+                "--yes", "the database is on another machine: say --yes if it is no real one"
+            )
+        span = asyncio.run(
+            command.span_of(
+                url,
+                settings,
+                chain=chain,
+                entry=entry,
+                seed=seed,
+                days=history,
+                scans_a_day=scans_a_day,
+            )
+        )
+        try:
+            written = command.write_history(url, span, settings, err)
+        except KeyboardInterrupt:
+            err.print("Stopped. What is written stays; the same command goes on from there.")
+            raise
+    out.print(
+        f"{written.scans:,} scans, {written.joins:,} joins, {written.left:,} left, "
+        f"from {written.since:%Y-%m-%d} to {written.until:%Y-%m-%d}"
+    )
+
+
 @app.command("report")
 def run_report(
     by: report.By = report.By.NONE,

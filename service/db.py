@@ -7,6 +7,7 @@ methods that take a connection and named arguments.
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from importlib import resources
 from typing import Any, TypeAlias
 
@@ -210,11 +211,23 @@ async def _missing(connection: Connection) -> list[tuple[str, str]]:
     return [(name, text) for name, text in migrations() if name not in applied]
 
 
-async def ensure_partitions(connection: Connection) -> None:
-    """Make this month's and the next two months' partitions of the event tables."""
+async def ensure_partitions(
+    connection: Connection, since: datetime | None = None, until: datetime | None = None
+) -> None:
+    """Make this month's, the last one's and the next two months' partitions of the event tables;
+    or those of all months from `since` to `until`."""
+    if since is None or until is None:
+        await connection.execute(
+            "SELECT ensure_month((date_trunc('month', now() AT TIME ZONE 'UTC')"
+            " + make_interval(months => ahead))::date) FROM generate_series(-1, 2) AS ahead"
+        )
+        return
     await connection.execute(
-        "SELECT ensure_month((date_trunc('month', now() AT TIME ZONE 'UTC')"
-        " + make_interval(months => ahead))::date) FROM generate_series(-1, 2) AS ahead"
+        "SELECT ensure_month(month::date) FROM generate_series("
+        "date_trunc('month', $1::timestamptz AT TIME ZONE 'UTC'),"
+        " $2::timestamptz AT TIME ZONE 'UTC', interval '1 month') AS month",
+        since,
+        until,
     )
 
 

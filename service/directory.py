@@ -56,6 +56,10 @@ _KEPT_AT_ONCE = 2000
 _MOST_ONE_BY_ONE = 500
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 _Shelf: TypeAlias = tuple[str | None, str | None]
 
 
@@ -86,6 +90,8 @@ class Chain:
     _derived: dict[tuple[str, frozenset[str]], Any] = field(default_factory=dict)
     # Stores that were settled while both indexes are being built anew.
     _changed_meanwhile: set[str] | None = None
+    # What time it is, to those who ask whether a code has expired.
+    clock: Callable[[], datetime] = _now
 
     def codes_of(self, store: str) -> tuple[Code, ...]:
         """A store's codes that are not retired, in the order in which they are filled."""
@@ -190,7 +196,7 @@ class Chain:
         """
         if len(stores) <= _MOST_ONE_BY_ONE:
             async for store in _unhurried(stores):
-                self.settle(store, datetime.now(UTC))
+                self.settle(store, self.clock())
             return
         self._changed_meanwhile = set()
         try:
@@ -200,7 +206,7 @@ class Chain:
         finally:
             changed, self._changed_meanwhile = self._changed_meanwhile, None
         async for number in _unhurried(changed):
-            self.settle(number, datetime.now(UTC))
+            self.settle(number, self.clock())
         # To take a large tree apart takes as long as many visits: not on the event loop.
         await asyncio.to_thread(before.clear)
         await asyncio.to_thread(_give_back)
@@ -209,7 +215,7 @@ class Chain:
     async def _built_anew(self) -> tuple[index.StoreIndex, index.StoreIndex]:
         serving: list[Store] = []
         dark: list[Store] = []
-        now = datetime.now(UTC)
+        now = self.clock()
         async for store in _unhurried(list(self.stores.values())):
             serves = self.can_serve(store, now)
             if store.status is not StoreStatus.DELETED:
@@ -246,7 +252,8 @@ def _keep() -> None:
 class Directory:
     """Every chain of the installation, and what is looked up without knowing the chain."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime] = _now) -> None:
+        self._clock = clock
         self.chains: dict[uuid.UUID, Chain] = {}
         self.codes: dict[uuid.UUID, Code] = {}
         self.entries: dict[str, Entry] = {}
@@ -274,7 +281,7 @@ class Directory:
         if before == code.has_room:
             return False
         if code.store is not None:
-            self.chains[code.chain_id].settle(code.store, datetime.now(UTC))
+            self.chains[code.chain_id].settle(code.store, self._clock())
         return True
 
     async def recount(self, connection: db.Connection) -> int:
@@ -302,7 +309,13 @@ class Directory:
             for row in await db.rows(_sql.versions(connection)):
                 chain = self.chains.get(row["chain_id"])
                 if chain is None:
-                    chain = Chain(row["chain_id"], row["chain"], row["name"], row["timezone"])
+                    chain = Chain(
+                        row["chain_id"],
+                        row["chain"],
+                        row["name"],
+                        row["timezone"],
+                        clock=self._clock,
+                    )
                     self.chains[chain.chain_id] = chain
                 if chain.version != row["version"]:
                     await self._read(connection, chain)

@@ -143,7 +143,7 @@ def _granted(
         for visit in seats.asking[:room]:
             assert visit.ask is not None
             taken = hold.Hold(
-                uuid7(),
+                uuid7(visit.now),
                 visit.scan.scan_id,
                 code_id,
                 HoldState.HELD,

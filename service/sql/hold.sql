@@ -4,6 +4,11 @@
 -- name: hold_state(chain_id, hold_id)$
 SELECT state FROM holds WHERE chain_id = :chain_id AND hold_id = :hold_id;
 
+-- name: plan_anew()!
+-- For the rest of the transaction: a plan made while there were no seats compares every due seat
+-- with every held one, for ever.
+SET LOCAL plan_cache_mode = force_custom_plan;
+
 -- name: expire_due(most)
 -- Frees up to `most` seats whose time is up, in one go; the counters of their codes. What somebody
 -- else has settled while this waited for the code is let be.

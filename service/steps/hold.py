@@ -59,7 +59,8 @@ async def state(
 
 async def expire(connection: db.Connection, *, most: int = 1000) -> tuple[list[Counters], int]:
     """Free the seats whose time is up, `most` at a time; the counters of their codes, and how many
-    seats that were."""
+    seats that were. The last that its transaction does."""
+    await _sql.plan_anew(connection)
     rows: list[asyncpg.Record] = await db.rows(_sql.expire_due(connection, most=most))
     counters = [
         Counters(row["code_id"], row["members"], row["held"], row["revision"]) for row in rows

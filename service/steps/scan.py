@@ -71,12 +71,19 @@ class Opening:
         }
 
 
-def opened(entry: Entry, placement: str | None, client: Client, secret: bytes) -> Opening:
-    """A new scan. A placement that the entry does not have counts as none, and is kept."""
+def opened(
+    entry: Entry,
+    placement: str | None,
+    client: Client,
+    secret: bytes,
+    at: datetime | None = None,
+) -> Opening:
+    """A new scan, of now or of `at`. A placement that the entry does not have counts as none, and
+    is kept."""
     known = placement if placement in entry.placements else None
     scan = Scan(
         chain_id=entry.chain_id,
-        scan_id=uuid7(),
+        scan_id=uuid7(at),
         entry=entry.entry,
         placement=known,
         visitor_id=client.visitor_id,
@@ -91,7 +98,7 @@ def opened(entry: Entry, placement: str | None, client: Client, secret: bytes) -
         via=client.via,
         browser=browsers.browser_in(client.user_agent),
         language=client.language,
-        scanned_at=datetime.now(UTC),
+        scanned_at=at or datetime.now(UTC),
     )
 
 

@@ -49,6 +49,7 @@ _FAULTS = {
     "a member without one join, or a join without a member": """
         SELECT h.hold_id, h.state, count(j.join_id) FROM holds h
         LEFT JOIN joins j ON j.chain_id = h.chain_id AND j.hold_id = h.hold_id
+            AND j.left_at IS NULL
         WHERE h.chain_id = $1 GROUP BY h.chain_id, h.hold_id
         HAVING count(j.join_id) <> CASE WHEN h.state = 'joined' THEN 1 ELSE 0 END""",
     "a member without evidence that counts": """

@@ -1,0 +1,131 @@
+"""What `nearcode simulate --history` shows while it works."""
+
+import asyncio
+import calendar
+import re
+import time
+from datetime import UTC, date, datetime
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from service import accounts, db, errors
+from service.directory import Directory
+from service.settings import Settings
+from service.simulate import history
+
+_SCANS_A_STORE = 5
+_LONGEST_DAYS = 5 * 366
+_LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
+
+
+def is_loopback(url: str) -> bool:
+    """Whether everything that this URL names is this machine. A socket's folder is."""
+    parts = urlsplit(url)
+    hosts = [host.rpartition("@")[2] for host in parts.netloc.split(",")]
+    names = [re.sub(r":\d*$", "", host) for host in hosts]
+    return all(name in _LOOPBACK or not name for name in names)
+
+
+def days_of(text: str, today: date) -> int:
+    """`6m` (months), `90d` or `90` (days) before today. Raises `errors.BadInput`."""
+    found = re.fullmatch(r"(\d{1,4})([md]?)", text.strip())
+    count = int(found[1]) if found else 0
+    if found is None or not count:
+        raise errors.BadInput.of("--history", f"6m (months) or 90d (days), not {text!r}")
+    if found[2] == "m":
+        months = today.year * 12 + today.month - 1 - count
+        if months < 12 * 2000:
+            raise errors.BadInput.of("--history", "that is too long ago")
+        year, month = months // 12, months % 12 + 1
+        last = calendar.monthrange(year, month)[1]
+        count = (today - date(year, month, min(today.day, last))).days
+    if count > _LONGEST_DAYS:
+        raise errors.BadInput.of("--history", f"{_LONGEST_DAYS} days at most")
+    return count
+
+
+async def span_of(
+    url: str,
+    settings: Settings,
+    *,
+    chain: str | None,
+    entry: str | None,
+    seed: int,
+    days: str,
+    scans_a_day: int | None,
+    now: datetime | None = None,
+) -> history.Span:
+    """What `--history` asks for. Raises `errors.BadInput`."""
+    connection = await db.connect(url)
+    try:
+        await db.check_schema(connection)
+        chain_id = await accounts.chain_id_of(connection, chain)
+        known = Directory()
+        await known.refresh(connection)
+        begun = await history.begun(connection, chain_id)
+    finally:
+        await connection.close()
+    found = known.chains[chain_id]
+    name = entry or (next(iter(found.entries)) if len(found.entries) == 1 else None)
+    if name is None or name not in found.entries:
+        named = ", ".join(sorted(found.entries)) or "there is none yet"
+        raise errors.BadInput.of("--entry", f"name one of: {named}")
+    zone = ZoneInfo(found.timezone)
+    moment = now or datetime.now(UTC)
+    count = days_of(days, moment.astimezone(zone).date())
+    since, until = history.bounds(moment, count, zone, settings)
+    before = begun.get(name)
+    if before is not None:
+        # It goes on where it was, however long ago that is.
+        since, scans_a_day = max(since, before.since), scans_a_day or before.scans_a_day
+    return history.Span(
+        chain_id=chain_id,
+        entry=name,
+        seed=seed,
+        scans_a_day=scans_a_day or _SCANS_A_STORE * len(found.stores) or 1,
+        since=since,
+        until=until,
+    )
+
+
+def write_history(
+    url: str, span: history.Span, settings: Settings, console: Console, *, quiet: bool = False
+) -> history.Written:
+    """Write it with a progress bar. Raises KeyboardInterrupt when it was asked to stop: what is
+    written until then stays, and the next run goes on."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    started = time.perf_counter()
+    total = history.Written(span.since, span.since)
+    with Progress(*columns, console=console, disable=quiet) as progress:
+        whole_s = (span.until - span.since).total_seconds()
+        task = progress.add_task("Writing the past", total=whole_s, figures="")
+
+        def done(slot: history.Written) -> None:
+            nonlocal total
+            total += slot
+            rate = total.scans / (time.perf_counter() - started)
+            progress.update(
+                task,
+                completed=(slot.until - span.since).total_seconds(),
+                figures=f"{slot.until:%Y-%m-%d}  {total.scans:,} scans, {total.joins:,} joins, "
+                f"{rate:,.0f} scans/s",
+            )
+
+        written = asyncio.run(history.write(url, span, settings, done=done))
+        progress.update(task, completed=whole_s)
+    return written
