@@ -23,7 +23,7 @@ import asyncpg
 
 from geo import datum as datums
 from geo.point import Point
-from service import accounts, catalog, db, errors, seating, writing
+from service import accounts, catalog, db, errors, rollups, seating, writing
 from service.allowance import Budget
 from service.directory import Chain, Directory
 from service.domain import Entry, Fix, Routing, Scan, Source, uuid7
@@ -46,6 +46,7 @@ _LEAVING_SHARE, _LEAVING_DAYS = 0.11, 45.0
 # The entries' own fallback codes came so long before the end: before that, who found no store found
 # nothing.
 _FALLBACK_DAYS = 7
+_COUNTED_AT_ONCE = 20_000  # scans, before reports take notice of them
 _WORTH_ANALYZING = 5000  # scans
 _IP_RADIUS_M = 25_000.0
 
@@ -118,18 +119,23 @@ async def write(
     Raises `errors.Conflict` if the entry has another history, or scans of its own in these days,
     and `errors.BadInput` for a chain without stores.
     """
-    async with session(url) as connection:
-        history = await _begin(connection, span, settings, habits or crowd.Habits())
-        total = Written(history.since, history.since)
-        async for slot in history.slots():
-            total += slot
-            done(slot)
-    if total.scans >= _WORTH_ANALYZING:
-        connection = await db.connect(url)
-        try:
-            await db.analyze(connection)
-        finally:
-            await connection.close()
+    reports = await db.connect(url)
+    try:
+        async with session(url) as connection:
+            history = await _begin(connection, span, settings, habits or crowd.Habits())
+            total = Written(history.since, history.since)
+            counted = 0
+            async for slot in history.slots():
+                total += slot
+                done(slot)
+                if total.scans - counted >= _COUNTED_AT_ONCE:
+                    await rollups.keep_up(reports)
+                    counted = total.scans
+        await rollups.keep_up(reports)
+        if total.scans >= _WORTH_ANALYZING:
+            await db.analyze(reports)
+    finally:
+        await reports.close()
     return total
 
 
