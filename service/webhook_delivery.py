@@ -5,9 +5,10 @@ So each is delivered at least once, always with the same `webhook-id`, by which 
 one that it has had. What fails is tried again after 5 s, 20 s, 80 s ... 12 h, give or take a fifth,
 for three days; then it is dead, and stays in the list to be looked at and sent again.
 
-An endpoint has a few deliveries under way at a worker and no more, so that one that is slow holds
-up none of the others. One that answers 410 Gone is disabled, and so is one that has failed for
-days; one that asks for patience (429 or 503 with `Retry-After`) is let alone so long.
+An endpoint has a few deliveries under way at a worker and no more, and while it fails one alone,
+so that one that is slow holds up none of the others. One that answers 410 Gone is disabled, and so
+is one that has failed for days; one that asks for patience (429 or 503 with `Retry-After`) is let
+alone so long.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ _sql = db.load("webhooks")
 
 _LOOK_EVERY_S = 0.25
 _MEASURE_EVERY_S = 5
-_EACH = 5  # deliveries under way at once, of one endpoint at one worker
+_EACH = 10  # deliveries under way at once, of one endpoint at one worker
 _GROWTH = 4
 _LONGEST_PAUSE_S = 12 * 3600
 _LONGEST_PATIENCE_S = 86_400

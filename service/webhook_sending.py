@@ -28,7 +28,7 @@ from service.settings import Network
 
 _MOST_BYTES = 65_536  # of an answer
 _LONGEST_URL = 2000
-_CONNECTIONS = 100
+_KEPT_OPEN = 20
 _KEEP_ALIVE_S = 15
 _RESOLVE_WITHIN_S = 5
 _NAT64 = ip_network("64:ff9b::/96")
@@ -199,7 +199,9 @@ class Sender:
             return httpcore.AsyncConnectionPool(
                 # Which authorities are trusted: SSL_CERT_FILE's, else certifi's.
                 ssl_context=httpx.create_ssl_context(),
-                max_connections=_CONNECTIONS,
+                # As many as deliveries are taken: one endpoint does not wait for another's.
+                max_connections=None,
+                max_keepalive_connections=_KEPT_OPEN,
                 keepalive_expiry=_KEEP_ALIVE_S,
                 network_backend=_Guarded(private, public=public),
             )

@@ -55,10 +55,13 @@ WHERE chain_id = :chain_id;
 
 -- name: claim(each, busy_webhooks, busy, lease_s)
 -- The next deliveries, so many for each endpoint less those that this worker is at: one that is
--- slow or has much to hear holds up no other. What another worker has taken is let be. Whoever
--- takes one tries it now; if nothing is heard of that, it is due again when the lease is over.
+-- slow or has much to hear holds up no other, and one that fails is tried with one alone. What
+-- another worker has taken is let be. Whoever takes one tries it now; if nothing is heard of that,
+-- it is due again when the lease is over.
 WITH free AS (
-    SELECT w.chain_id, w.webhook_id, greatest(:each::int - coalesce(b.busy, 0), 0) AS room
+    SELECT w.chain_id, w.webhook_id,
+           greatest(CASE WHEN w.failing_since IS NULL THEN :each::int ELSE 1 END
+                    - coalesce(b.busy, 0), 0) AS room
     FROM webhooks w
     LEFT JOIN unnest(:busy_webhooks::uuid[], :busy::int[]) AS b (webhook_id, busy)
         USING (webhook_id)

@@ -22,6 +22,7 @@ NAMES = {
     "codes": "QR codes read and drawn",
     "importing": "30,000 stores from a CSV file into PostgreSQL",
     "scans": "visitors' requests through HTTP, each durable before it is answered",
+    "warnings": "a look for what to warn of, of 30,000 stores",
     "crashes": "workers and PostgreSQL killed under load, and what was answered counted",
 }
 

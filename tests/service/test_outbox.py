@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import threading
 import time
 import uuid
 from collections import Counter
@@ -188,6 +189,49 @@ async def test_of_four_workers_each_message_is_sent_once(world: World, crm: Rece
     counts = Counter(each.message_id for each in crm.received)
     assert len(counts) == 60
     assert set(counts.values()) == {1}
+
+
+async def test_one_that_fails_is_tried_with_one_message_alone_until_it_takes_it(
+    world: World, crm: Receiver
+) -> None:
+    under_way, most, mended = 0, 0, False
+    lock = threading.Lock()
+
+    def answer(received: receiver.Received, number: int) -> Answer:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            if number > 12:
+                most = max(most, under_way)
+        time.sleep(0.02)
+        with lock:
+            under_way -= 1
+        return Answer(200 if mended else 500)
+
+    crm.answer = answer
+    await world.put_webhook(crm)
+    await asyncio.gather(*(world.join() for _ in range(30)))
+    async with world.delivering():
+        await asyncio.to_thread(crm.wait_for, 40)
+        assert most == 1
+        mended = True
+        await world.until(delivered=30)
+
+
+async def test_deliveries_go_on_when_the_database_has_cut_every_connection(
+    world: World, crm: Receiver
+) -> None:
+    await world.put_webhook(crm)
+    async with world.delivering():
+        for _ in range(5):
+            await asyncio.gather(*(world.join() for _ in range(4)))
+            async with db.acquire(world.pool) as connection:
+                await connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+        await world.until(delivered=20)
+    assert len({each.message_id for each in crm.received}) == 20
 
 
 async def test_what_a_dead_worker_had_taken_is_sent_by_another_with_the_same_id(
