@@ -5,6 +5,7 @@ README.md in this folder says what each file is.
 """
 
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -185,14 +186,38 @@ def _say(path: Path, what: str) -> None:
     sys.stdout.write(f"{path.name}: {what}, {path.stat().st_size / 1e6:.2f} MB\n")
 
 
+def make_provinces(target: Path) -> None:
+    """The provinces' outlines to draw a country on, to about 5 km, as two lists with a gap after
+    each ring; of islets only those that stand alone in the south."""
+    arrays = np.load(HERE / "places.npz", allow_pickle=False)
+    provinces = arrays["names"][:, 0]
+    districts = shapely.coverage_simplify(packed.unpack(arrays), 0.05)
+    lons: list[float | None] = []
+    lats: list[float | None] = []
+    for province in sorted(set(provinces)):
+        for part in shapely.get_parts(shapely.coverage_union_all(districts[provinces == province])):
+            if part.area < 0.004 and part.bounds[3] > 17.5:
+                continue
+            for lon, lat in shapely.get_coordinates(part.exterior):
+                lons.append(round(float(lon), 2))
+                lats.append(round(float(lat), 2))
+            lons.append(None)
+            lats.append(None)
+    told = json.dumps({"lons": lons, "lats": lats}, separators=(",", ":"))
+    target.write_text(told + "\n", encoding="utf-8")
+    _say(target, f"{len(lons)} corners")
+
+
 def main() -> None:
-    wanted = sys.argv[1:] or ["mainland", "places", "seats"]
+    wanted = sys.argv[1:] or ["mainland", "places", "seats", "provinces"]
     if "mainland" in wanted:
         make_mainland(HERE / "mainland.npz")
     if "places" in wanted:
         make_places(HERE / "places.npz")
     if "seats" in wanted:
         measure_seats(HERE / "city_seats.csv")
+    if "provinces" in wanted:
+        make_provinces(HERE / "provinces.json")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The files that pages load beside themselves, under names that change with their content.
 
-`hq.css` and `hq.js` are ours; `plotly.js` is the wheel's own minified script. A name carries a
-hash, so that browsers may keep the file for ever; what is asked for by an older name is gone.
+`hq.css`, `hq.js` and the provinces' outlines are ours; `plotly.js` is the wheel's own minified
+script. A name carries a hash, so that browsers may keep the file for ever; what is asked for by an
+older name is gone.
 """
 
 import functools
@@ -11,8 +12,15 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from geo import places
+
 _STATIC = Path(__file__).parent / "static"
-_MEDIA = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+_OUTLINES = Path(places.__file__).parent / "data" / "provinces.json"
+_MEDIA = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,7 @@ def _sources() -> dict[str, Path]:
     return {
         "hq.css": _STATIC / "hq.css",
         "hq.js": _STATIC / "hq.js",
+        "provinces.json": _OUTLINES,
         "plotly.js": _plotly(),
     }
 

@@ -275,13 +275,6 @@ def change(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:+.1f}%".replace("-", "−")
 
 
-def grown(now: float | None, before: float | None) -> float | None:
-    """The change from `before` to `now` as a share of `before`; None where there was nothing."""
-    if now is None or not before:
-        return None
-    return now / before - 1
-
-
 # ---------------------------------------------------------------- lists that are at hand whole
 
 
@@ -341,5 +334,5 @@ def _templates() -> jinja2.Environment:
         "island": _island,
     }
     environment.filters.update(filters)
-    environment.globals.update(asset=assets.url, grown=grown)
+    environment.globals.update(asset=assets.url)
     return environment

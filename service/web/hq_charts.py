@@ -4,8 +4,8 @@ A figure is `{"data": [...], "layout": {...}}`; `@c1` and its like are the theme
 the page's script fills in, so that one figure serves light, dark and paper.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 
 Figure = dict[str, Any]
@@ -13,22 +13,17 @@ Figure = dict[str, Any]
 _HIDDEN: dict[str, Any] = {"visible": False, "fixedrange": True}
 
 
-def trend(
-    days: Sequence[date],
-    rows: Mapping[date, Mapping[str, Any]],
-    before: Sequence[int | None],
-    words: Mapping[str, str],
-) -> Figure:
+def trend(rows: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> Figure:
     """Scans and joins of each day as bars, one before the other; under them the conversion with its
-    95 % interval. `before`: the scans of as many days before, a dotted line. `words` name the
-    series: `scans`, `joined`, `conversion`, `before`."""
-    x = [day.isoformat() for day in days]
-    found = [rows.get(day, {}) for day in days]
-    scans = [row.get("scans", 0) for row in found]
-    joined = [row.get("joined", 0) for row in found]
-    value = [row.get("conversion") for row in found]
-    low = [row.get("conversion_low") for row in found]
-    high = [row.get("conversion_high") for row in found]
+    95 % interval; the scans of the period before as a dotted line. `words` name the series:
+    `scans`, `joined`, `conversion`, `before`."""
+    x = [row["key"] for row in rows]
+    scans = [row["scans"] for row in rows]
+    joined = [row["joined"] for row in rows]
+    before = [row["scans_before"] for row in rows]
+    value = [row["conversion"] for row in rows]
+    low = [row["conversion_low"] for row in rows]
+    high = [row["conversion_high"] for row in rows]
     data: list[dict[str, Any]] = [
         {
             "type": "bar", "x": x, "y": scans, "name": words["scans"],
@@ -42,7 +37,7 @@ def trend(
     if any(before):
         data.append(
             {
-                "type": "scatter", "mode": "lines", "x": x, "y": list(before),
+                "type": "scatter", "mode": "lines", "x": x, "y": before,
                 "name": words["before"], "hovertemplate": "%{y:,}",
                 "line": {"color": "@edge", "width": 1.5, "dash": "dot"},
             }
@@ -143,3 +138,155 @@ def _short(name: str, most: int = 18) -> str:
             return kept + "…"
         kept += letter
     return kept
+
+
+# ---------------------------------------------------------------- the map
+
+_REASONS = {
+    "out_of_range": ("@c4", "circle"),
+    "all_full": ("@c1", "square"),
+    "expired": ("@c2", "diamond"),
+    "denied": ("@c5", "triangle-up"),
+    "position_needed": ("@c6", "triangle-down"),
+    "no_store": ("@c3", "x"),
+    "address_limit": ("@c7", "cross"),
+}
+# A degree of latitude against one of longitude at 35 degrees north.
+_TALLER = 1.22
+_LARGEST_PX = 34
+
+
+def map_of_stores(rows: Sequence[Mapping[str, Any]], key: str, words: Mapping[str, str]) -> Figure:
+    """Stores where they are, as large as they are scanned, coloured by `key`: `conversion` or
+    `load`. From blue to yellow, which colour-blind people see, too, and which prints."""
+    ordered = sorted(rows, key=lambda row: -row["scans"])  # small ones on top
+    most = max((row["scans"] for row in ordered), default=0) or 1
+    values = [row[key] for row in ordered]
+    known = [value for value in values if value is not None]
+    top = 1.0 if key == "load" else max(known, default=1.0)
+    data: list[dict[str, Any]] = []
+    for dark in (False, True):
+        found = [row for row in ordered if (row[key] is None) == dark]
+        if not found:
+            continue
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [round(row["lon"], 4) for row in found],
+                "y": [round(row["lat"], 4) for row in found],
+                "customdata": [
+                    {
+                        "url": row["url"],
+                        "name": row["name"],
+                        "scans": row["scans"],
+                        "joined": row["joined"],
+                        "conversion": _percent(row["conversion"]),
+                        "load": _percent(row["load"]),
+                    }
+                    for row in found
+                ],
+                "marker": {
+                    "size": [_size(row["scans"], most) for row in found],
+                    "opacity": 0.85,
+                    "line": {"color": "@card", "width": 1},
+                    **(
+                        {"color": "@edge", "symbol": "circle-open"}
+                        if dark
+                        else {
+                            "color": [row[key] for row in found],
+                            "cmin": 0,
+                            "cmax": top,
+                            "colorscale": "Cividis",
+                            "colorbar": {
+                                "title": {"text": words[key]},
+                                "tickformat": ".0%",
+                                "thickness": 10,
+                                "len": 0.5,
+                                "x": 1,
+                                "xpad": 4,
+                                "outlinewidth": 0,
+                            },
+                        }
+                    ),
+                },
+                "showlegend": False,
+                "hovertemplate": "<b>%{customdata.name}</b><br>"
+                + "<br>".join(
+                    f"{words[name]} %{{customdata.{name}}}"
+                    for name in ("scans", "joined", "conversion", "load")
+                )
+                + "<extra></extra>",
+            }
+        )
+    return {"data": data, "layout": _country(ordered)}
+
+
+def map_of_unserved(
+    rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], scans: str
+) -> Figure:
+    """Where people found nothing; each reason has a colour and a sign of its own."""
+    most = max((row["scans"] for row in rows), default=0) or 1
+    sums: dict[str, int] = {}
+    for row in rows:
+        sums[row["reason"]] = sums.get(row["reason"], 0) + row["scans"]
+    data = []
+    for reason in sorted(sums, key=lambda reason: -sums[reason]):
+        found = [row for row in rows if row["reason"] == reason]
+        color, symbol = _REASONS.get(reason, ("@edge", "circle"))
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": f"{names[reason]} {sums[reason]:,}",
+                "x": [row["lon"] for row in found],
+                "y": [row["lat"] for row in found],
+                "customdata": [
+                    {
+                        "place": " ".join(filter(None, (row["city"], row["district"])))
+                        or row["province"]
+                        or "–",
+                        "scans": row["scans"],
+                    }
+                    for row in found
+                ],
+                "marker": {
+                    "size": [_size(row["scans"], most) for row in found],
+                    "color": color,
+                    "symbol": symbol,
+                    "opacity": 0.75,
+                    "line": {"color": "@card", "width": 1},
+                },
+                "hovertemplate": f"<b>{names[reason]}</b><br>%{{customdata.place}}<br>"
+                f"{scans} %{{customdata.scans:,}}<extra></extra>",
+            }
+        )
+    return {"data": data, "layout": _country(rows)}
+
+
+def _size(scans: int, most: int) -> float:
+    """Of a marker: its area grows with the scans."""
+    return round(max(7.0, _LARGEST_PX * math.sqrt(scans / most)), 1)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _country(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A window on all of them, with equal scales."""
+    lons = [row["lon"] for row in rows] or [80.0, 130.0]
+    lats = [row["lat"] for row in rows] or [20.0, 50.0]
+    edge_x = max(0.6, (max(lons) - min(lons)) * 0.06)
+    edge_y = max(0.6, (max(lats) - min(lats)) * 0.06)
+    bare = {"showgrid": False, "zeroline": False, "showticklabels": False, "showline": False}
+    return {
+        "xaxis": {**bare, "range": [min(lons) - edge_x, max(lons) + edge_x]},
+        "yaxis": {
+            **bare,
+            "range": [min(lats) - edge_y, max(lats) + edge_y],
+            "scaleanchor": "x",
+            "scaleratio": _TALLER,
+        },
+        "hovermode": "closest",
+    }

@@ -51,7 +51,7 @@ _POLICY = (
 _FIGURES = ("overview", "map", "breakdown", "boards", "results", "compare")
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("figures", _FIGURES),
-    ("manage", ("stores", "codes", "entries", "placements", "import")),
+    ("manage", ("warnings", "stores", "codes", "entries", "placements", "import")),
     ("settings", ("keys", "audit")),
 )
 _PATHS = {"overview": "/hq"}

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
+from service.steps.report import Which
+
 PERIODS = {"today": 1, "7d": 7, "30d": 30, "90d": 90, "365d": 365}
 """Days up to and including today."""
 
@@ -55,6 +57,11 @@ class Filters:
     @property
     def parts(self) -> dict[str, Any]:
         return {name: getattr(self, name) or None for name in PARTS}
+
+    @property
+    def which(self) -> Which:
+        """The same for a report."""
+        return Which(since=self.begins, until=self.ends, **self.parts)
 
     @property
     def narrowed(self) -> bool:

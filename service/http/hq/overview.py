@@ -1,20 +1,22 @@
 """The first page: the period's funnel and trend against the period before, what needs attention,
 how the stores and codes stand, and how fresh all of it is."""
 
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Response
 
-from service import lists, printing
+from service import boards, lists, printing, warnings
 from service.directory import Chain
 from service.domain import StoreStatus
-from service.http.hq import figures
+from service.http.hq import attention, figures
 from service.http.hq.desk import Desk, DeskDep, HqRoute
 from service.steps import report
+from service.steps.report import By
 from service.web import code_states, console, hq, hq_charts
 from service.web.code_states import CodeState
+from service.web.hq import Column
 
 router = APIRouter(include_in_schema=False, route_class=HqRoute)
 
@@ -26,24 +28,20 @@ _TOP = 8
 async def overview(desk: DeskDep) -> Response:
     chosen = desk.filters
     today = datetime.combine(desk.now.astimezone(desk.timezone), datetime.min.time(), desk.timezone)
+    chain_id = desk.caller.chain_id
     async with desk.service.connection() as connection:
-        asked = {"connection": connection, "chain_id": desk.caller.chain_id, **chosen.parts}
-        days = await report.funnel(
-            **asked, by=report.By.DAY, since=chosen.begins, until=chosen.ends
+        trend = await boards.trend(connection, chain_id, chosen.which)
+        of_today = await report.funnel(
+            connection, chain_id, by=By.NONE, since=today, **chosen.parts
         )
-        since, until = chosen.before
-        before = await report.funnel(**asked, by=report.By.DAY, since=since, until=until)
-        of_today = await report.funnel(**asked, by=report.By.NONE, since=today)
-        stores = await report.funnel(
-            **asked, by=report.By.STORE, since=chosen.begins, until=chosen.ends
-        )
-        cities = await report.funnel(
-            **asked, by=report.By.CITY, since=chosen.begins, until=chosen.ends
-        )
+        stores = await report.funnel_of(connection, chain_id, chosen.which, by=By.STORE)
+        cities = await report.funnel_of(connection, chain_id, chosen.which, by=By.CITY)
         unserved = await report.unserved(
-            connection, desk.caller.chain_id, since=chosen.begins, until=chosen.ends
+            connection, chain_id, since=chosen.begins, until=chosen.ends
         )
-        known = await lists.cities(connection, desk.caller.chain_id)
+        known = await lists.cities(connection, chain_id)
+        wrong = await warnings.open_for(connection, chain_id, None, most=_TOP)
+        counts = await warnings.counts(connection, chain_id, None)
     best = sorted(
         (row for row in stores["rows"] if row["key"] is not None and row["joined"]),
         key=lambda row: (-row["joined"], row["key"]),
@@ -54,12 +52,15 @@ async def overview(desk: DeskDep) -> Response:
         "overview",
         filters=chosen,
         lists=figures.Lists.of(desk, known),
-        as_of=days["as_of"],
-        total=days["total"],
-        before=before["total"],
+        as_of=trend["as_of"],
+        total=trend["total"],
+        before=trend["before"]["total"],
+        change=trend["change"],
         today=of_today["total"],
         stages=STAGES,
-        trend=_trend(desk, days, before),
+        trend=_trend(desk, trend),
+        warnings=[attention.told(desk, row) for row in wrong],
+        open_warnings=sum(counts.values()),
         best=[figures.named(desk, "store", row) for row in best],
         cities=[figures.named(desk, "city", row) for row in largest],
         unserved=_by_reason(unserved),
@@ -73,48 +74,40 @@ def _period(desk: Desk) -> dict[str, str]:
     return {name: desk.filters.api[name] for name in ("since", "until")}
 
 
-def _trend(desk: Desk, found: dict[str, Any], before: dict[str, Any]) -> hq.Chart:
-    chosen, total = desk.filters, found["total"]
-    rows = {date.fromisoformat(row["key"]): row for row in found["rows"]}
-    days = [chosen.since + timedelta(days=n) for n in range(chosen.days)]
-    earlier = {date.fromisoformat(row["key"]): row["scans"] for row in before["rows"]}
-    most = max(days, key=lambda day: rows.get(day, {}).get("scans", 0))
+def _trend(desk: Desk, found: dict[str, Any]) -> hq.Chart:
+    chosen, total, rows = desk.filters, found["total"], found["rows"]
+    most = max(rows, key=lambda row: row["scans"])
     words = {
         "scans": desk.say("figure.scans"),
         "joined": desk.say("figure.joined"),
         "conversion": desk.say("figure.conversion"),
         "before": desk.say("overview.before"),
     }
-    shown = [
-        {"day": day, **rows[day]} if day in rows else {"day": day, **figures.NOTHING}
-        for day in reversed(days)
-    ]
-    return hq.Chart(
-        id="trend",
-        title=desk.say("overview.trend"),
-        summary=desk.say(
+    summary = desk.say("overview.none_here")
+    if total["scans"]:
+        summary = desk.say(
             "overview.trend_said",
-            days=hq.number(chosen.days),
+            days=hq.number(len(rows)),
             scans=hq.number(total["scans"]),
             joined=hq.number(total["joined"]),
             share=console.share(total["conversion"]),
-            day=console.day(desk.lang, most.isoformat()),
-            most=hq.number(rows.get(most, {}).get("scans", 0)),
+            day=console.day(desk.lang, most["key"]),
+            most=hq.number(most["scans"]),
         )
-        if total["scans"]
-        else desk.say("overview.none_here"),
-        figure=hq_charts.trend(
-            days, rows, [earlier.get(day - timedelta(days=chosen.days)) for day in days], words
-        ),
+    return hq.Chart(
+        id="trend",
+        title=desk.say("overview.trend"),
+        summary=summary,
+        figure=hq_charts.trend(rows, words),
         height=380,
         table=hq.Table(
             name="trend",
-            columns=(hq.Column(key="day", kind="day"), *figures.COUNTS),
-            rows=shown,
-            total=len(shown),
+            columns=(Column(key="key", kind="day", label="col.day"), *figures.COUNTS),
+            rows=rows[::-1],
+            total=len(rows),
             query=hq.Query("/hq", chosen.query),
         ),
-        csv=f"/api/v1/reports/funnel.csv?{urlencode({'by': 'day', **chosen.api})}",
+        csv=f"/api/v1/reports/trend.csv?{urlencode(chosen.api)}",
     )
 
 
@@ -138,7 +131,6 @@ def _estate(chain: Chain, now: datetime) -> dict[str, Any]:
     may be a moment behind the database's."""
     states = dict.fromkeys(reversed(CodeState), 0)
     there = opened = serving = seats = 0
-    dark: list[dict[str, Any]] = []
     for store in chain.stores.values():
         if store.status is StoreStatus.DELETED:
             continue
@@ -152,17 +144,6 @@ def _estate(chain: Chain, now: datetime) -> dict[str, Any]:
         if any(state.takes_members for state in found):
             serving += 1
             seats += code_states.seats_left(store.codes, now)
-        else:
-            dark.append(
-                {
-                    "store": store.store,
-                    "name": store.name,
-                    "city": store.city or "",
-                    "url": figures.store_url(store.store),
-                    "states": [state.value for state in dict.fromkeys(found)],
-                }
-            )
-    dark.sort(key=lambda row: (row["city"], row["store"]))
     return {
         "stores": there,
         "open": opened,
@@ -170,6 +151,4 @@ def _estate(chain: Chain, now: datetime) -> dict[str, Any]:
         "seats": seats,
         "states": {state.value: count for state, count in states.items()},
         "codes": sum(states.values()),
-        "dark": dark[:_TOP],
-        "dark_count": len(dark),
     }

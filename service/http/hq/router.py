@@ -5,18 +5,24 @@ from fastapi.responses import RedirectResponse
 
 from service.http.hq import (
     assets,
+    attention,
     breakdown,
     changes,
     codes,
     entries,
     keys,
+    leaders,
+    maps,
     overview,
     stores,
 )
 from service.http.hq.desk import HqRoute
 
 router = APIRouter(include_in_schema=False, route_class=HqRoute)
-for _page in (assets, overview, breakdown, stores, codes, entries, keys, changes):
+_PAGES = (
+    assets, overview, attention, maps, breakdown, leaders, stores, codes, entries, keys, changes,
+)  # fmt: skip
+for _page in _PAGES:
     router.include_router(_page.router)
 
 

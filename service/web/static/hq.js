@@ -34,11 +34,12 @@ const painted = (value, color) => {
   return value;
 };
 
-const draw = plot => {
+const draw = async plot => {
   const plotly = window.Plotly || window.moduleName;
   const figure = JSON.parse(document.getElementById(plot.dataset.chart).textContent);
   const color = theme();
   const narrow = plot.clientWidth < 520;
+  const outlines = plot.dataset.outlines && await (await fetch(plot.dataset.outlines)).json();
   const isMap = plot.classList.contains("is-map");
   const axis = { gridcolor: "@grid", linecolor: "@line", zerolinecolor: "@line", automargin: true, fixedrange: !isMap };
   const base = {
@@ -66,6 +67,12 @@ const draw = plot => {
     doubleClick: "reset",
     showTips: false,
   };
+  if (outlines) {
+    figure.data.unshift({
+      type: "scatter", mode: "lines", x: outlines.lons, y: outlines.lats, fill: "toself",
+      fillcolor: "@land", line: { color: "@border", width: 1 }, hoverinfo: "skip", showlegend: false,
+    });
+  }
   return plotly.newPlot(plot, painted(figure.data, color), painted(layout, color), config).then(() => {
     // The picture is described by the element around it; what is inside is not for the keyboard.
     plot.dataset.drawn = "true";
@@ -103,7 +110,7 @@ const zoomBy = button => {
   const plotly = window.Plotly || window.moduleName;
   const plot = button.closest("section").querySelector(".plot");
   const factor = Number(button.dataset.zoom);
-  if (!factor) return plotly.relayout(plot, { "xaxis.autorange": false, ...plot.home });
+  if (!factor) return plot.home ? plotly.relayout(plot, plot.home) : undefined;
   const { xaxis, yaxis } = plot._fullLayout;
   plot.home ??= { "xaxis.range": [...xaxis.range], "yaxis.range": [...yaxis.range] };
   const changed = {};
