@@ -29,16 +29,29 @@ _versions = db.load("directory")
 
 _MOST_CONTACTS = 1_000_000
 _BATCH = 2000
+_MOST_CHANGES = 500  # named, of an import's
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an import does to one thing: `before` is None for a new one; both hold only what
+    differs."""
+
+    subject: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did, or would do. `rejected` in the order of the rows."""
+    """What an import did, or would do. `rejected` in the order of the rows; `changes`, too, and of
+    these the first that a person would look through."""
 
     created: int
     updated: int
     unchanged: int
     rejected: tuple[Rejected, ...]
+    changes: tuple[Change, ...] = ()
 
 
 async def _bump(connection: db.Connection, chain_id: uuid.UUID) -> int:
@@ -105,7 +118,24 @@ async def put_stores(
             done(len(batch))
         if not dry_run:
             await _log_stores(connection, chain_id, changed, known, alone=len(rows) == 1)
-    return Imported(created, updated, unchanged, rejected)
+    return Imported(created, updated, unchanged, rejected, _changes(changed, known))
+
+
+def _changes(
+    changed: Sequence[tuple[str, dict[str, Any]]], known: Mapping[str, Mapping[str, Any]]
+) -> tuple[Change, ...]:
+    found = []
+    for subject, after in changed[:_MOST_CHANGES]:
+        was = known.get(subject)
+        if was is None:
+            told = {column: value for column, value in after.items() if value not in (None, [])}
+            found.append(Change(subject, None, told))
+            continue
+        differs = [column for column in after if was[column] != after[column]]
+        found.append(
+            Change(subject, {name: was[name] for name in differs}, {n: after[n] for n in differs})
+        )
+    return tuple(found)
 
 
 def _store_values(
@@ -507,7 +537,11 @@ async def import_codes(
                 }
                 await audit.record(connection, chain_id, "code.import", "codes", after=told)
     refused.sort(key=lambda rejection: rejection.row)
-    return Imported(len(new), 0, unchanged, tuple(refused))
+    changes = tuple(
+        Change(code.store or "", None, {"label": code.label, "kind": code.kind.value})
+        for code in new[:_MOST_CHANGES]
+    )
+    return Imported(len(new), 0, unchanged, tuple(refused), changes)
 
 
 async def _insert_codes(
@@ -1038,7 +1072,9 @@ async def import_placements(
             }
             await audit.record(connection, chain_id, "placement.import", entry, after=told)
     refused.sort(key=lambda rejection: rejection.row)
-    return Imported(created, len(changed) - created, unchanged, tuple(refused))
+    return Imported(
+        created, len(changed) - created, unchanged, tuple(refused), _changes(changed, known)
+    )
 
 
 async def _write_placements(

@@ -11,6 +11,7 @@ import asyncpg
 from fastapi import Query
 
 from service import (
+    catalog,
     errors,
     importing,
     tabular,
@@ -41,6 +42,14 @@ def page(
 def told(row: importing.Rejected | importing.Warned) -> dict[str, Any]:
     """A row of an import that was rejected or doubted."""
     return {"row": row.row, "field": row.field, "detail": row.detail}
+
+
+def changes(done: catalog.Imported) -> list[dict[str, Any]]:
+    """What a dry run would do, thing by thing."""
+    return [
+        {"subject": change.subject, "before": change.before, "after": change.after}
+        for change in done.changes
+    ]
 
 
 def table(data: bytes, filename: str | None) -> tabular.Table:

@@ -218,6 +218,7 @@ async def import_codes(
         "created": done.created,
         "unchanged": done.unchanged,
         "rejected": [answers.told(rejection) for rejection in done.rejected],
+        **({"changes": answers.changes(done)} if dry_run else {}),
     }
 
 

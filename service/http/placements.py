@@ -52,6 +52,7 @@ async def import_placements(
         "updated": done.updated,
         "unchanged": done.unchanged,
         "rejected": [answers.told(rejection) for rejection in done.rejected],
+        **({"changes": answers.changes(done)} if dry_run else {}),
     }
 
 

@@ -147,6 +147,7 @@ async def import_stores(
         "updated": done.updated,
         "unchanged": done.unchanged,
         "rejected": [answers.told(rejection) for rejection in done.rejected],
+        **({"changes": answers.changes(done)} if dry_run else {}),
         "warnings": [answers.told(warning) for warning in parsed.warnings],
     }
 

@@ -173,12 +173,12 @@ class Said:
         return " ".join(detail for known, detail in self.errors if known == name)
 
 
-def page(name: str, frame: Frame, **values: Any) -> str:
+def page(template: str, frame: Frame, /, **values: Any) -> str:
     """The page of that template."""
     say = functools.partial(hq_words.say, frame.lang)
     return (
         _templates()
-        .get_template(name)
+        .get_template(template)
         .render(
             frame=frame,
             t=say,

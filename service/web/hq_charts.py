@@ -241,15 +241,7 @@ def map_of_unserved(
                 "name": f"{names[reason]} {sums[reason]:,}",
                 "x": [row["lon"] for row in found],
                 "y": [row["lat"] for row in found],
-                "customdata": [
-                    {
-                        "place": " ".join(filter(None, (row["city"], row["district"])))
-                        or row["province"]
-                        or "–",
-                        "scans": row["scans"],
-                    }
-                    for row in found
-                ],
+                "customdata": [{"scans": row["scans"]} for row in found],
                 "marker": {
                     "size": [_size(row["scans"], most) for row in found],
                     "color": color,
@@ -257,8 +249,8 @@ def map_of_unserved(
                     "opacity": 0.75,
                     "line": {"color": "@card", "width": 1},
                 },
-                "hovertemplate": f"<b>{names[reason]}</b><br>%{{customdata.place}}<br>"
-                f"{scans} %{{customdata.scans:,}}<extra></extra>",
+                "hovertemplate": f"<b>{names[reason]}</b><br>{scans} "
+                "%{customdata.scans:,}<extra></extra>",
             }
         )
     return {"data": data, "layout": _country(rows)}

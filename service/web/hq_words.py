@@ -436,6 +436,24 @@ _WORDS: dict[str, tuple[str, str]] = {
         "is there is changed.",
     ),
     "import.datum": ("文件没写坐标系时按", "Where the file does not say"),
+    "import.orders": ("导入订单", "Orders"),
+    "import.orders_note": (
+        "表格：订单号、时间、金额，以及会员标识（unionid、external_userid、手机号）或 scan_id。"
+        "重复导入会更正，不会重复计算。",
+        "A table: order, at, amount, and the member (unionid, external_userid, phone) or "
+        "scan_id. Importing again corrects and never counts twice.",
+    ),
+    "datum.said": ("文件自己写明，或 WGS-84", "as the file says, or WGS-84"),
+    "datum.gcj02": ("GCJ-02（高德、腾讯）", "GCJ-02 (AMap, Tencent)"),
+    "datum.wgs84": ("WGS-84（GPS）", "WGS-84 (GPS)"),
+    "datum.bd09": ("BD-09（百度）", "BD-09 (Baidu)"),
+    "what.new": ("新建", "new"),
+    "what.changed": ("更新", "changed"),
+    "page.orders": ("订单", "Orders"),
+    "field.label": ("群名", "Label"),
+    "field.service_area": ("服务范围", "Service area"),
+    "field.given_lon": ("原始经度", "Given longitude"),
+    "field.given_lat": ("原始纬度", "Given latitude"),
     "import.preview": ("预览", "Preview"),
     "import.preview_note": (
         "先看会改什么，确认后才写入。",

@@ -1,10 +1,12 @@
 """HQ's console over real HTTP: what its pages say, their files, and what their forms change."""
 
+import base64
 import csv
 import io
 import itertools
 import re
 import string
+import zlib
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
@@ -20,7 +22,9 @@ from tests.http.browsing import CHINESE, ENGLISH, HERE, Console
 from tests.running import Running
 
 PAGES = (
-    "/hq", "/hq/breakdown", "/hq/stores", "/hq/codes", "/hq/entries", "/hq/placements", "/hq/audit",
+    "/hq", "/hq/map", "/hq/map?show=unserved", "/hq/breakdown", "/hq/boards",
+    "/hq/boards?of=managers", "/hq/results", "/hq/compare", "/hq/warnings", "/hq/stores",
+    "/hq/codes", "/hq/entries", "/hq/placements", "/hq/audit",
 )  # fmt: skip
 
 
@@ -160,7 +164,7 @@ def test_nonsense_in_the_address_is_no_error_of_ours(browse: Any) -> None:
     opened = browse("hq")
     for path in PAGES:
         for query in NONSENSE:
-            opened.open(f"{path}?{query}")
+            opened.open(f"{path}{'&' if '?' in path else '?'}{query}")
             assert opened.page.status_code in (200, 404, 422), (path, query)
             assert "</html>" in opened.page.text
 
@@ -450,3 +454,88 @@ def test_the_codes_to_print_can_be_downloaded_with_the_session(busy: Running, br
             placement = "?p=poster-1" if "placement" in link else ""
             assert qr.decode(answer.content) == f"http://localhost:8000/q/tea{placement}"
     assert httpx.get(busy.base_url + link, trust_env=False).status_code == 401
+
+
+# ---------------------------------------------------------------- imports
+
+TABLE = (
+    "门店编号,门店名称,经度,纬度\n"
+    "S1,人民广场旗舰店,121.4737,31.2304\n"
+    "N1,新店,121.50,31.20\n"
+    "N2,没有位置,,\n"
+)
+
+
+def preview(opened: Console, kind: str, name: str, data: bytes, **values: str) -> str:
+    opened.open("/hq/import")
+    opened.page = opened.client.post(
+        f"/hq/import/{kind}",
+        data={"token": opened.token, **values},
+        files={"file": (name, data)},
+        headers={"Accept-Language": CHINESE},
+    )
+    return opened.text
+
+
+def hidden(page: httpx.Response) -> dict[str, str]:
+    found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', page.text)
+    return {name: unescape(value) for name, value in found if name != "token"}
+
+
+def test_stores_are_looked_at_before_they_are_imported(shop: Running, browse: Any) -> None:
+    before = shop.hq.get("/api/v1/stores").json()
+    opened = browse("hq")
+    told = preview(opened, "stores", "门店.csv", TABLE.encode("gb18030"), datum="wgs84")
+    assert "预览：门店.csv" in told
+    assert "新建 1 更新 1 不变 0 不能导入 1" in told
+    assert "→ 人民广场旗舰店" in told
+    assert shop.hq.get("/api/v1/stores").json() == before, "nothing was written"
+    sent = hidden(opened.page)
+    opened.page = opened.client.post(
+        "/hq/import/stores/confirm",
+        data={"token": opened.token, **sent},
+        headers={"Accept-Language": CHINESE},
+    )
+    assert "新建 1，更新 1，不变 0，不能导入 1。" in opened.text
+    assert shop.hq.get("/api/v1/stores/S1").json()["name"] == "人民广场旗舰店"
+    assert shop.hq.get("/api/v1/stores/N1").json()["name"] == "新店"
+    assert shop.hq.get("/api/v1/stores/N2").status_code == 404
+
+
+def test_codes_and_placements_are_looked_at_first_too(shop: Running, browse: Any) -> None:
+    opened = browse("hq")
+    codes = f"store,payload,label\nS1,{running.payload('one')},一群\nS9,{running.payload('x')},\n"
+    told = preview(opened, "codes", "codes.csv", codes.encode())
+    assert "新建 1 不变 0 不能导入 1" in told
+    sent = hidden(opened.page)
+    assert shop.hq.get("/api/v1/stores/S1/codes").json()["codes"] == []
+    opened.client.post("/hq/import/codes/confirm", data={"token": opened.token, **sent})
+    (code,) = shop.hq.get("/api/v1/stores/S1/codes").json()["codes"]
+    assert code["label"] == "一群"
+    table = b"placement,name,channel,printed\np1,One,poster,100\np2,Two,sms,\n"
+    told = preview(opened, "placements", "p.csv", table, entry="tea")
+    assert "新建 2 更新 0 不变 0 不能导入 0" in told
+    sent = hidden(opened.page)
+    opened.client.post("/hq/import/placements/confirm", data={"token": opened.token, **sent})
+    placed = shop.hq.get("/api/v1/entries/tea/placements").json()["placements"]
+    assert [p["placement"] for p in placed] == ["p1", "p2"]
+    assert "没有要写入的内容" in preview(opened, "placements", "p.csv", table, entry="tea")
+
+
+def test_what_cannot_be_imported_is_said_and_changes_nothing(shop: Running, browse: Any) -> None:
+    before = shop.hq.get("/api/v1/stores").json()
+    opened = browse("hq")
+    for name, data in {"a.csv": b"", "b.csv": b"\x00\x01\x02", "c.xlsx": b"PK\x03\x04x"}.items():
+        preview(opened, "stores", name, data)
+        assert opened.page.status_code == 422, name
+        assert "没有保存" in opened.text
+    preview(opened, "placements", "p.csv", b"placement\np1\n", entry="nowhere")
+    assert opened.page.status_code == 422
+    bomb = base64.b64encode(zlib.compress(b"\x00" * 200_000_000)).decode()
+    for packed in ("", "!!!", base64.b64encode(b"no zlib").decode(), bomb):
+        opened.page = opened.client.post(
+            "/hq/import/stores/confirm", data={"token": opened.token, "packed": packed}
+        )
+        assert opened.page.status_code == 422
+    assert opened.client.post("/hq/import/nothing").status_code == 404
+    assert shop.hq.get("/api/v1/stores").json() == before

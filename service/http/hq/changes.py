@@ -65,7 +65,7 @@ def _told(desk: Desk, row: Mapping[str, Any]) -> dict[str, Any]:
         "action": _action(desk, row["action"]),
         "subject": row["subject"],
         "store": row["store"] if row["store"] != row["subject"] else "",
-        "change": _change(row["before"] or {}, row["after"] or {}),
+        "change": change_in_words(desk, row["before"] or {}, row["after"] or {}),
     }
 
 
@@ -74,18 +74,17 @@ def _action(desk: Desk, action: str) -> str:
     return f"{hq.word(desk.lang, 'thing', thing)} · {hq.word(desk.lang, 'verb', verb)}"
 
 
-def _change(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """`capacity: 200 → 300`, by field."""
-    names = dict.fromkeys([*after, *before])
-    told = "; ".join(
-        f"{name}: {_value(before[name])} → {_value(after[name])}"
-        if name in before and name in after
-        else f"{name}: {_value(after[name])}"
-        if name in after
-        else f"{name}: {_value(before[name])} →"
-        for name in names
-    )
+def change_in_words(desk: Desk, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """`上限: 200 → 300`, by field."""
+    told = "; ".join(_one(desk, name, before, after) for name in dict.fromkeys([*after, *before]))
     return told if len(told) <= _MOST_SHOWN else told[:_MOST_SHOWN] + "…"
+
+
+def _one(desk: Desk, name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    label = hq.word(desk.lang, "field", name)
+    if name in before and name in after:
+        return f"{label}: {_value(before[name])} → {_value(after[name])}"
+    return f"{label}: {_value(after[name] if name in after else before[name])}"
 
 
 def _value(value: Any) -> str:

@@ -39,8 +39,6 @@ _UNSERVED_COLUMNS = (
     Column(key="city"),
     Column(key="district", wide=True),
     Column(key="scans", kind="number"),
-    Column(key="lon", filed=True),
-    Column(key="lat", filed=True),
 )
 
 
@@ -52,17 +50,15 @@ async def map_page(desk: DeskDep, form: str = "") -> Response:
     async with desk.service.connection() as connection:
         cities = await lists.cities(connection, desk.caller.chain_id)
         if show == "unserved":
-            rows = await report.unserved(
-                connection,
-                desk.caller.chain_id,
-                since=chosen.begins,
-                until=chosen.ends,
-                grid=_GRID,
+            chain_id, since, until = desk.caller.chain_id, chosen.begins, chosen.ends
+            squares = await report.unserved(
+                connection, chain_id, since=since, until=until, grid=_GRID
             )
+            rows = _by_place(await report.unserved(connection, chain_id, since=since, until=until))
             as_of = await rollups.as_of(connection)
         else:
             found = await boards.map_of_stores(connection, desk.caller.chain_id, chosen.which)
-            rows, as_of = found["rows"], found["as_of"]
+            rows, squares, as_of = found["rows"], [], found["as_of"]
     for row in rows:
         row["url"] = figures.store_url(row["store"]) if "store" in row else ""
     table = desk.whole(
@@ -86,11 +82,21 @@ async def map_page(desk: DeskDep, form: str = "") -> Response:
         as_of=as_of,
         showing=show,
         shows=[(each, hq.Query("/hq/map", chosen.query)(show=each)) for each in SHOWS],
-        chart=_unserved(desk, rows) if show == "unserved" else _stores(desk, rows, show),
+        chart=_unserved(desk, squares) if show == "unserved" else _stores(desk, rows, show),
         outlines=assets.url("provinces.json"),
         csv=f"/api/v1/reports/{noun}.csv?{urlencode({**chosen.api, **api})}",
         table=table,
     )
+
+
+def _by_place(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The scans of each reason and district, wherever in it they were."""
+    sums: dict[tuple[str | None, ...], int] = {}
+    for row in rows:
+        key = row["reason"], row["province"], row["city"], row["district"]
+        sums[key] = sums.get(key, 0) + row["scans"]
+    names = ("reason", "province", "city", "district")
+    return [{**dict(zip(names, key, strict=True)), "scans": scans} for key, scans in sums.items()]
 
 
 def _stores(desk: Desk, rows: list[dict[str, Any]], show: str) -> hq.Chart:

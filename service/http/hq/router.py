@@ -10,6 +10,7 @@ from service.http.hq import (
     changes,
     codes,
     entries,
+    imports,
     keys,
     leaders,
     maps,
@@ -20,7 +21,8 @@ from service.http.hq.desk import HqRoute
 
 router = APIRouter(include_in_schema=False, route_class=HqRoute)
 _PAGES = (
-    assets, overview, attention, maps, breakdown, leaders, stores, codes, entries, keys, changes,
+    assets, overview, attention, maps, breakdown, leaders, stores, codes, entries, imports, keys,
+    changes,
 )  # fmt: skip
 for _page in _PAGES:
     router.include_router(_page.router)
