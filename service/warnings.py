@@ -93,6 +93,26 @@ _FAMILIES = {
 _OF_SEATS = frozenset((Kind.FILLING, Kind.NEARLY_FULL, Kind.FULL, Kind.NOT_SERVING))
 
 
+_ASK_EVERY_S = 1.0
+# A look may take this share of the time: where there are millions of codes, it comes less often.
+_MOST_OF_TIME = 0.05
+
+
+async def check_if_due(connection: db.Connection, settings: Settings) -> tuple[int, int]:
+    """`check`, unless some worker has done so within `NEARCODE_WARNINGS_S` and nothing was edited
+    since."""
+    started = time.monotonic()
+    async with connection.transaction():
+        if not await _sql.try_lock(connection, key=_LOCK):
+            return 0, 0
+        if not await _sql.take_turn(connection, every_s=settings.warnings_s):
+            return 0, 0
+        done = await check(connection, settings)
+        pause_s = (time.monotonic() - started) / _MOST_OF_TIME
+        await _sql.end_turn(connection, pause_s=pause_s)
+    return done
+
+
 async def check(
     connection: db.Connection, settings: Settings, at: datetime | None = None
 ) -> tuple[int, int]:
@@ -140,29 +160,23 @@ async def check(
 
 
 class Watch:
-    """One worker's part in looking: `look` often, it does so when it is due."""
-
-    # A look may take this share of a worker's time: where there are millions of codes, it comes
-    # less often.
-    _MOST_OF_TIME = 0.05
+    """One worker's part in looking: `look` often, it asks when it may be due."""
 
     def __init__(self, pool: asyncpg.Pool, directory: Directory, settings: Settings) -> None:
         self._pool, self._directory, self._settings = pool, directory, settings
         self._seen = 0  # the catalog's versions at the last look
-        self._due_at = self._may_at = 0.0
+        self._due_at = 0.0
 
     async def look(self) -> None:
         """Every `NEARCODE_WARNINGS_S`, and sooner if somebody has edited the catalog."""
         now = time.monotonic()
         versions = sum(chain.version for chain in self._directory.chains.values())
-        if now < self._may_at or (now < self._due_at and versions == self._seen):
+        if now < self._due_at and versions == self._seen:
             return
         async with db.acquire(self._pool) as connection:
-            await check(connection, self._settings)
-        took = time.monotonic() - now
-        self._seen = versions
-        self._may_at = now + took / self._MOST_OF_TIME
-        self._due_at = max(now + self._settings.warnings_s, self._may_at)
+            await check_if_due(connection, self._settings)
+        # What was edited while it could not be looked at is seen with the next look that is due.
+        self._seen, self._due_at = versions, now + min(self._settings.warnings_s, _ASK_EVERY_S)
 
 
 async def _raise(connection: db.Connection, new: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:

@@ -3,6 +3,18 @@
 -- name: try_lock(key)$
 SELECT pg_try_advisory_xact_lock(:key);
 
+-- name: take_turn(every_s)$
+-- Whether a look is due, of all workers': the last was long ago, or something was edited since.
+UPDATE warning_looks l SET looked_at = now(), versions = c.versions
+FROM (SELECT coalesce(sum(version), 0) AS versions FROM chains) AS c
+WHERE l.not_before <= now()
+  AND (l.looked_at <= now() - make_interval(secs => :every_s::float8)
+       OR l.versions <> c.versions)
+RETURNING true;
+
+-- name: end_turn(pause_s)!
+UPDATE warning_looks SET not_before = clock_timestamp() + make_interval(secs => :pause_s::float8);
+
 -- name: differences(filling, nearly_full, expiring_hours, expiring_soon_hours, at, most)
 -- What is wrong and not warned of (`warning_id` null), and the open warnings that differ from what
 -- is: mended (`wrong` false), wrong again, or edited and still wrong. `most` at a time; `at` null:

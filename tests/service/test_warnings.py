@@ -378,6 +378,39 @@ async def test_of_many_workers_that_look_at_once_one_raises(shop: Shop) -> None:
     assert await shop.raised() == 8
 
 
+async def test_many_workers_look_no_more_often_than_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, looks = warnings.check, 0
+
+    async def counted(connection: db.Connection, settings: Settings) -> tuple[int, int]:
+        nonlocal looks
+        looks += 1
+        return await original(connection, settings)
+
+    monkeypatch.setattr(warnings, "check", counted)
+    monkeypatch.setattr(warnings, "_MOST_OF_TIME", 1000.0)
+
+    async def each_looks() -> int:
+        before = looks
+        for _ in range(7):
+            await warnings.check_if_due(shop.connection, SETTINGS)
+        return looks - before
+
+    assert await each_looks() == 1
+    assert await each_looks() == 0
+    await shop.change(label="edited")
+    assert await each_looks() == 1
+    await shop.connection.execute("UPDATE warning_looks SET looked_at = looked_at - interval '5 s'")
+    assert await each_looks() == 1
+    # Where a look takes long, the next waits.
+    monkeypatch.setattr(warnings, "_MOST_OF_TIME", 1e-6)
+    await shop.change(label="again")
+    assert await each_looks() == 1
+    await shop.change(label="and again")
+    assert await each_looks() == 0
+
+
 async def test_a_worker_that_dies_while_it_looks_leaves_it_to_the_next(shop: Shop) -> None:
     await shop.seats(100, 0)
     dying = await shop.pool.acquire()

@@ -23,6 +23,16 @@ CREATE TABLE warnings (
 );
 CREATE UNIQUE INDEX one_open_warning ON warnings (chain_id, kind, subject)
     WHERE closed_at IS NULL;
+-- When all was last looked at, by whichever worker; as of which versions of the chains; and when it
+-- may be again, where a look takes long.
+CREATE TABLE warning_looks (
+    one         boolean PRIMARY KEY DEFAULT true CHECK (one),
+    looked_at   timestamptz NOT NULL DEFAULT '-infinity',
+    versions    numeric NOT NULL DEFAULT -1,
+    not_before  timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO warning_looks DEFAULT VALUES;
+
 CREATE INDEX warnings_closed ON warnings (closed_at) WHERE closed_at IS NOT NULL;
 
 -- Outgoing webhooks. What happens is written here by the transaction in which it happens, once for
