@@ -1,19 +1,20 @@
-"""Orders, and who joins became, by JSON and as tables: HQ's systems send them."""
+"""Orders, who joins became, and what came of both: HQ's systems send them, HQ reads them."""
 
 import asyncio
 import json
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import asyncpg
-from fastapi import APIRouter, Depends, File, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
 
-from service import errors, moments, order_rows, orders
+from service import errors, moments, order_rows, orders, revenue
 from service.accounts import Caller
-from service.http import answers, context
+from service.http import answers, context, formats
 from service.http.context import Hq, Json, Reader, ServiceDep
+from service.http.reports import Asked
 from service.runtime import Service
 
 router = APIRouter(
@@ -277,3 +278,62 @@ async def _tell(
 ) -> orders.Told:
     async with service.connection() as connection:
         return await orders.tell_members(connection, chain_id, rows, service.matching)
+
+
+# ---------------------------------------------------------------- reports
+
+Currency = Annotated[str | None, Query(pattern="^[A-Z]{3}$")]
+By = Literal[
+    "none", "store", "brand", "city", "entry", "placement", "channel", "variant", "cohort_day",
+    "cohort_week", "cohort_month",
+]  # fmt: skip
+
+
+@router.get("/reports/revenue.xlsx")
+@router.get("/reports/revenue.csv")
+@router.get("/reports/revenue")
+async def revenue_tree(
+    request: Request,
+    service: ServiceDep,
+    caller: Reader,
+    which: Asked,
+    by: By = "none",
+    currency: Currency = None,
+    limit: formats.Limit = None,
+    cursor: answers.Cursor = None,
+) -> Response:
+    """Revenue = visitors x visitor_conversion x frequency x basket, of the scans of a period and of
+    all that was ever bought by those who joined there; first orders and repeat. In one currency, by
+    default the chain's; `others` says what there is in others, `unmatched` what belongs to no join,
+    both by the orders' own days."""
+    async with service.connection() as connection:
+        found = await revenue.revenue_by(
+            connection, caller.chain_id, by=by, which=which, currency=currency
+        )
+    content = formats.page(revenue.told(found), limit, cursor)
+    return formats.answer(request, content, revenue.COLUMNS, f"revenue-by-{by}")
+
+
+@router.get("/reports/members.xlsx")
+@router.get("/reports/members.csv")
+@router.get("/reports/members")
+async def member_groups(
+    request: Request,
+    service: ServiceDep,
+    caller: Reader,
+    which: Asked,
+    currency: Currency = None,
+    above: Annotated[Decimal | None, Query(ge=0, max_digits=16, decimal_places=4)] = None,
+) -> Response:
+    """Members as four groups: new (their scan is of the period, by default the last 30 days) and
+    old, of high spend (above the median of those who have bought, or `above`) and low."""
+    async with service.connection() as connection:
+        found = await revenue.groups(
+            connection,
+            caller.chain_id,
+            which=which,
+            currency=currency,
+            above=above,
+            now=datetime.now(UTC),
+        )
+    return formats.answer(request, found, revenue.GROUP_COLUMNS, "members")

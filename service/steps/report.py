@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -347,7 +348,7 @@ def as_xlsx(rows: Iterable[dict[str, Any]], names: Sequence[str], title: str) ->
 
 
 def _xlsx_cell(sheet: Any, value: object) -> Any:
-    if value is None or isinstance(value, int | float):
+    if value is None or isinstance(value, int | float | Decimal):
         return value
     return _text_cell(sheet, str(value))
 

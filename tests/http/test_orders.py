@@ -409,6 +409,111 @@ def test_a_table_without_the_columns_is_refused_whole(tea: Chain) -> None:
     assert [error["field"] for error in answer.json()["errors"]] == ["at"]
 
 
+# ---------------------------------------------------------------- reports
+
+
+def test_hq_reads_what_a_store_brought_as_a_tree(tea: Chain) -> None:
+    first, second = join(tea, "a", "S1"), join(tea, "b", "S2")
+    tea.scan("c")
+    send(
+        tea,
+        order("A1", amount="30.5", scan_id=first["scan_id"]),
+        order("A2", amount="10", scan_id=first["scan_id"]),
+        order("A3", amount="0.5", scan_id=first["scan_id"], kind="refund", refunds="A2"),
+        order("A4", amount="99", scan_id=second["scan_id"], currency="HKD"),
+        order("A5", amount="7", member="nobody"),
+    )
+    found = tea.get("/api/v1/reports/revenue", by="store")
+    assert (found["currency"], found["next"]) == ("CNY", None)
+    rows = {row["key"]: row for row in found["rows"]}
+    assert set(rows) == {"S1", "S2", None}
+    assert {name: rows["S1"][name] for name in ("members", "orders", "revenue", "basket")} == {
+        "members": 1, "orders": 2, "revenue": "40.00", "basket": "20.00",
+    }  # fmt: skip
+    assert (rows["S1"]["visitor_conversion"], rows["S1"]["frequency"]) == (1.0, 2.0)
+    assert (rows["S1"]["first_revenue"], rows["S1"]["repeat_revenue"]) == ("30.50", "9.50")
+    assert (rows["S2"]["revenue"], rows["S2"]["basket"]) == ("0.00", None)
+    total = found["total"]
+    assert (total["visitors"], total["members"], total["revenue"]) == (3, 2, "40.00")
+    assert (total["visitor_conversion"], total["frequency"]) == (0.666667, 1.0)
+    tomorrow = {"orders": 1, "refunds": 0, "revenue": "7.00", "share": 0.25}
+    assert found["unmatched"] == tomorrow
+    (other,) = found["others"]
+    assert (other["currency"], other["orders"], other["revenue"]) == ("HKD", 1, "99.00")
+    in_hkd = tea.get("/api/v1/reports/revenue", by="placement", currency="HKD")
+    assert [(row["key"], row["revenue"]) for row in in_hkd["rows"]] == [(None, "99.00")]
+    # The funnel has the same.
+    funnel = tea.get("/api/v1/reports/funnel")["total"]
+    assert (funnel["ordered"], funnel["orders"], funnel["revenue"]) == (1, 2, 40.0)
+
+
+def test_reports_of_orders_are_tables_too_and_are_not_sent_twice(tea: Chain) -> None:
+    joined = join(tea, "a", "S1")
+    send(tea, order("A1", amount="3", scan_id=joined["scan_id"]),
+         order("A2", amount="5", scan_id=joined["scan_id"], kind="refund"))  # fmt: skip
+    for path in ("revenue", "members"):
+        answer = tea.hq.get(f"/api/v1/reports/{path}.csv")
+        assert answer.headers["content-type"].startswith("text/csv")
+        assert answer.content.startswith(b"\xef\xbb\xbfkey,")
+        assert "-2.00" in answer.text
+        assert "'-2.00" not in answer.text
+        book = openpyxl.load_workbook(
+            io.BytesIO(tea.hq.get(f"/api/v1/reports/{path}.xlsx").content)
+        )
+        assert -2 in [cell.value for row in book.active for cell in row]
+        whole = tea.hq.get(f"/api/v1/reports/{path}")
+        again = tea.hq.get(
+            f"/api/v1/reports/{path}", headers={"If-None-Match": whole.headers["etag"]}
+        )
+        assert (again.status_code, again.content) == (304, b"")
+
+
+def test_members_are_told_in_four_groups(tea: Chain) -> None:
+    for visitor, amount in (("a", "10"), ("b", "30"), ("c", None)):
+        joined = join(tea, visitor, "S1")
+        if amount is not None:
+            send(tea, order(visitor, amount=amount, scan_id=joined["scan_id"]))
+    found = tea.get("/api/v1/reports/members")
+    assert (found["above"], found["above_is"]) == ("10.00", "median")
+    groups = {row["key"]: (row["members"], row["revenue"]) for row in found["rows"]}
+    assert groups == {
+        "new_high": (1, "30.00"), "new_low": (2, "10.00"), "old_high": (0, "0.00"),
+        "old_low": (0, "0.00"),
+    }  # fmt: skip
+    found = tea.get("/api/v1/reports/members", above="5", since="2099-01-01", until="2099-12-31")
+    groups = {row["key"]: (row["members"], row["revenue"]) for row in found["rows"]}
+    assert groups["old_high"] == (2, "40.00")
+    assert groups["old_low"] == (1, "0.00")
+
+
+def test_a_manager_reads_what_their_own_stores_brought(tea: Chain) -> None:
+    tea.put_store("S3", 121.6, 31.2)
+    tea.put_code("S3", f"{tea.chain}-S3", capacity=100)
+    joined = join(tea, "a", "S1")
+    scan_id = tea.scan("b")
+    assert tea.locate(scan_id, 121.6, 31.2)["store"]["store"] == "S3"
+    tea.tell(scan_id, "pressed")
+    send(tea, order("A1", scan_id=joined["scan_id"]), order("A2", scan_id=scan_id, amount="99"),
+         order("A3", store="S3", amount="1"), order("A4", store="S1", amount="2"))  # fmt: skip
+    found = running.answered(tea.manager.get("/api/v1/reports/revenue?by=store"))
+    assert [(row["key"], row["revenue"]) for row in found["rows"]] == [("S1", "10.00")]
+    assert found["total"]["revenue"] == "10.00"
+    assert (found["unmatched"]["orders"], found["unmatched"]["revenue"]) == (1, "2.00")
+    members = running.answered(tea.manager.get("/api/v1/reports/members"))
+    assert members["total"]["revenue"] == "10.00"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"by": "moon"}, {"currency": "yuan"}, {"since": "soon"}, {"cursor": "bad"}, {"limit": 0}],
+)
+def test_a_question_that_makes_no_sense_is_refused(tea: Chain, params: dict[str, Any]) -> None:
+    answer = tea.hq.get("/api/v1/reports/revenue", params=params)
+    assert answer.status_code == 422
+    for above in ("-1", "NaN", "1e400", "1.23456"):
+        assert tea.hq.get(f"/api/v1/reports/members?above={above}").status_code == 422
+
+
 # ---------------------------------------------------------------- hostile input
 
 scalars = st.one_of(

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from service import accounts, catalog, db, importing, members, order_rows, orders, tabular
+from service import accounts, catalog, db, importing, members, order_rows, orders, rollups, tabular
 from service.domain import uuid7
 
 STORES = {"S1": (121.4737, 31.2304), "S2": (121.4837, 31.2304)}
@@ -72,6 +72,7 @@ class World:
             " VALUES ($1, $2, $3, $4, $5, $6, 'page')",
             self.chain_id, made.scan_id, self.entry, placement, made.visitor_id, at,
         )  # fmt: skip
+        await rollups.touch(self.connection, self.chain_id, [made.scan_id])
         self.scans.append(made)
         return made
 
@@ -98,6 +99,7 @@ class World:
                 self.chain_id, made.join_id, scan.scan_id, hold_id, scan.visitor_id, self.entry,
                 scan.placement, code_id, store, at,
             )  # fmt: skip
+            await rollups.touch(self.connection, self.chain_id, [scan.scan_id])
         scan.joins.append(made)
         return made
 
