@@ -242,7 +242,7 @@ class Sender:
             target=parsed.raw_path,
         )
         pool = self._pools[parsed.raw_scheme]
-        sent = list(headers.items())
+        sent = list({"host": parsed.netloc.decode("ascii"), **headers}.items())
         async with pool.stream("POST", target, headers=sent, content=body) as response:
             read = bytearray()
             async for chunk in response.aiter_stream():

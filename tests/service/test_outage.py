@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 
 from service import db, embedded, journal
 from service.settings import Settings
-from tests import running
+from tests import receiver, running
 from tests.conftest import execute, with_database
 from tests.running import ENTRY, Running
 from tests.service import processes
@@ -266,6 +267,34 @@ def test_the_consoles_say_honestly_that_they_cannot_work(
         assert stores.visitor.get("/readyz").status_code == 503
         assert stores.visitor.get("/healthz").status_code == 200
     until(lambda: stores.visitor.get("/hq").status_code == 200, "the console is not back")
+
+
+def test_a_join_in_an_outage_is_told_to_other_systems_once_it_is_written(
+    server: embedded.EmbeddedPostgres, url: str, tmp_path: Path
+) -> None:
+    settings = Settings(
+        data_dir=tmp_path,
+        webhook_retry_s=0.2,
+        webhook_private_networks=(ip_network(receiver.PRIVATE),),
+        **UNLIMITED,
+    )
+    with receiver.receiving() as crm, running.running(url, settings) as service:
+        put_up_stores(service)
+        crm.answer = lambda received, number: receiver.json_of(next_url="https://mall.example/")
+        body = {"url": f"{crm.url}/hook", "events": ["join.created"]}
+        running.answered(service.hq.post("/api/v1/webhooks", json=body))
+        with away(server, service):
+            scan_id = service.scan("a")
+            assert service.locate(scan_id, *HERE)["outcome"] == "code"
+            assert "next_url" not in service.tell(scan_id, "joined")
+            assert crm.received == []
+        until_written(tmp_path)
+        (told,) = crm.wait_for(1)
+        path = f"/api/v1/scans/{scan_id}"
+        until(lambda: "next_url" in running.answered(service.visitor.get(path)), "it leads nowhere")
+        assert told.message["data"]["scan_id"] == scan_id
+        assert len(running.answered(service.hq.get("/api/v1/joins"))["joins"]) == 1
+        assert len(crm.received) == 1
 
 
 def test_a_full_spool_asks_visitors_for_patience(

@@ -170,3 +170,24 @@ async def test_what_retry_after_says_is_read(crm: Receiver, said: str, seconds: 
     crm.answer = lambda received, number: Answer(503, {"Retry-After": said})
     reply = await post(Sender(HERE, 5), f"{crm.url}/hook")
     assert (reply.status, reply.retry_after_s) == (503, seconds)
+
+
+async def test_an_ipv6_address_is_named_as_http_has_it() -> None:
+    asked: list[bytes] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    try:
+        server = await asyncio.start_server(take, "::1", 0)
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        reply = await post(Sender((ip_network("::1/128"),), 5), f"http://[::1]:{port}/hook")
+    assert reply.status == 204
+    assert f"host: [::1]:{port}\r\n".encode() in asked[0].lower()
+    assert asked[0].lower().count(b"host:") == 1
