@@ -17,7 +17,7 @@ _WORDS: dict[str, tuple[str, str]] = {
         "忘记密码？请总部的同事给您发一个重设链接。",
         "Forgot your password? A colleague at HQ can send you a link to choose a new one.",
     ),
-    "sign_in.by_key_hq": ("用密钥登录", "Or with a key"),
+    "sign_in.by_key_hq": ("或者用密钥", "Or with a key"),
     "sign_in.key": ("密钥", "Key"),
     "sign_in.by_key": ("用密钥登录", "Sign in with the key"),
     "sign_in.hint": (
@@ -56,7 +56,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "join.title": ("店长邀请", "Invitation"),
     "join.hello": ("{name}，您好", "Hello, {name}"),
     "join.what": (
-        "{chain} 请您用这部手机管理下面的门店：放上群码、看人数、满了换新。",
+        "{chain}请您用这部手机管理下面的门店：放上群码、看人数、满了换新。",
         "{chain} asks you to look after these stores on this phone: put up group codes, see how "
         "full they are, renew them in time.",
     ),

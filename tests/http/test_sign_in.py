@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service import logs
 from service.settings import Settings
 from tests import running
 from tests.http import callers, chains
@@ -530,3 +531,34 @@ def test_people_are_found_by_role_store_and_name(chain: Chain, colleague: dict[s
     first = chain.get("/api/v1/people", limit=3)
     rest = chain.get("/api/v1/people", limit=3, cursor=first["next"])
     assert (len(first["people"]), len(rest["people"]), rest["next"]) == (3, 1, None)
+
+
+def test_a_stolen_session_does_not_guess_the_password(strict: Running) -> None:
+    persons(strict, "a@example.com")
+    sign_in(strict.visitor, "a@example.com", PASSWORD)
+    headers = {"X-CSRF-Token": callers.token_of(strict.visitor)}
+    body = {"current": WRONG, "new": "a new password"}
+    answers = [strict.visitor.put("/api/v1/password", json=body, headers=headers) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [422, 422, 422, 429]
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert answers[-1].headers["content-type"] == "application/problem+json"
+
+
+def test_a_link_with_a_secret_in_it_is_not_in_the_access_log(
+    chain: Chain, browser: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    add = logs.AccessLines.add
+
+    def keep(self: logs.AccessLines, method: str, path: str, status: int, ms: float) -> None:
+        written.append(path)
+        add(self, method, path, status, ms)
+
+    monkeypatch.setattr(logs.AccessLines, "add", keep)
+    secret = "a-secret-that-opens-a-door"
+    for path in (f"/m/join/{secret}", f"/m/join/{secret}/qr.png", f"/hq/password/{secret}"):
+        for method in ("GET", "POST", "PUT"):
+            browser.request(method, path)
+            browser.request(method, path + "/")
+    assert len(written) == 18
+    assert set(written) == {"/m/join/...", "/hq/password/..."}
