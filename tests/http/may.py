@@ -43,6 +43,7 @@ OPEN: frozenset[Key] = frozenset(
         ("GET", "/m/join/{token}/qr.{form}"),
         ("GET", "/hq/password/{token}"),
         ("POST", "/hq/password/{token}"),
+        ("GET", "/hq/assets/{name}"),
         # They lead back to the page
         ("GET", "/m/{rest:path}"),
         ("GET", "/hq/{rest:path}"),
@@ -95,8 +96,12 @@ MAY: dict[Key, frozenset[str]] = {
     ("GET", "/api/v1/webhooks"): frozenset({"hq"}),
     ("GET", "/api/v1/webhooks/{webhook_id}"): frozenset({"hq"}),
     ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"): frozenset({"hq"}),
+    ("GET", "/api/v1/orders"): ROLES,
+    ("GET", "/api/v1/orders/{order}"): ROLES,
     ("GET", "/api/v1/sessions"): ROLES,  # one's own
     ("DELETE", "/api/v1/sessions/{session_id}"): ROLES,  # one's own
+    ("GET", "/hq/keys"): frozenset({"hq"}),
+    ("GET", "/hq/keys.{form}"): frozenset({"hq"}),
 }
 
 # By e-mail and password sign in persons of HQ and readers, no key and no manager.

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from service import app, qr
+from service.settings import Settings
 from tests import running
-from tests.http import chains
+from tests.http import callers, chains, may, openapi
 from tests.http.chains import Chain
+from tests.http.openapi import Operation
 
 
 def log_of(chain: Chain, **params: Any) -> list[dict[str, Any]]:
@@ -172,3 +175,101 @@ def test_the_log_is_for_hq_and_readers_of_the_chain_alone(chain: Chain) -> None:
     chain.put_code("S1", "secret-of-this-chain")
     with chains.own(chain) as other:
         assert running.payload("secret-of-this-chain") not in str(log_of(other))
+
+
+# ---------------------------------------------------------------- nothing is forgotten
+
+DOCUMENT = app.create_app(Settings(), "postgresql://nowhere").openapi()
+CHANGES = [
+    operation
+    for operation in openapi.operations(DOCUMENT)
+    if operation.method != "GET" and not may.is_open(operation.key)
+]
+# These change nothing that HQ or managers keep, or are told of what visitors do.
+UNLOGGED = {
+    ("POST", "/api/v1/stores/{store}/codes/preview"),
+    ("POST", "/api/v1/entries/{entry}/qr.{form}"),
+    ("POST", "/api/v1/joins/{join_id}/left"),
+    ("POST", "/api/v1/webhooks/{webhook_id}/test"),
+    # Of a delivery that failed for good, which takes a receiver: see test_webhooks.py
+    ("POST", "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/retry"),
+    # Of one who has signed in: see test_sign_in.py
+    ("PUT", "/api/v1/password"),
+}
+CODE = running.payload("another")
+HOOK = {"url": "https://crm.example/hook", "events": ["join.created"]}
+ORDER = {"order": "1", "at": "2026-05-01T10:00:00+08:00", "amount": 10}
+
+
+def table(text: str) -> dict[str, Any]:
+    return {"files": {"file": ("table.csv", text.encode())}}
+
+
+# What each is sent, so that it changes something.
+CALLS: dict[tuple[str, str], dict[str, Any]] = {
+    ("PUT", "/api/v1/stores/{store}"): {"json": {"name": "另一个店名"}},
+    ("POST", "/api/v1/stores/import"): table("store,name,lon,lat\nN1,一,121,31\nN2,二,121,31\n"),
+    ("POST", "/api/v1/stores/{store}/codes"): {"json": {"payload": CODE}},
+    ("POST", "/api/v1/codes/import"): table(f"store,payload\nS1,{CODE}\n"),
+    ("PATCH", "/api/v1/codes/{code_id}"): {"json": {"members": 7}},
+    ("PUT", "/api/v1/codes/{code_id}/image"): {"files": {"image": ("a.png", qr.png(CODE))}},
+    ("POST", "/api/v1/entries"): {"json": {"entry": "of-the-log", "name": "活码"}},
+    ("PATCH", "/api/v1/entries/{entry}"): {"json": {"name": "另一个名字"}},
+    ("POST", "/api/v1/entries/{entry}/placements"): {
+        "json": {"placement": "q", "name": "q", "channel": "poster"}
+    },
+    ("POST", "/api/v1/entries/{entry}/placements/import"): table(
+        "placement,name,channel\nr,海报,poster\n"
+    ),
+    ("POST", "/api/v1/keys"): {"json": {"role": "read"}},
+    ("POST", "/api/v1/people"): {
+        "json": {"role": "read", "name": "新人", "email": "of-the-log@example.com"}
+    },
+    ("PATCH", "/api/v1/people/{person_id}"): {"json": {"name": "另一个人"}},
+    ("POST", "/api/v1/invitations"): {"json": {"stores": ["S1"]}},
+    ("POST", "/api/v1/invitations/import"): table("store,name\nS1,王芳\n"),
+    ("POST", "/api/v1/orders"): {"json": {"orders": [ORDER]}},
+    ("POST", "/api/v1/orders/import"): table("order,at,amount\n2,2026-05-01 10:00,10\n"),
+    ("POST", "/api/v1/joins/{join_id}/member"): {"json": {"member": "M1"}},
+    ("POST", "/api/v1/webhooks"): {"json": HOOK},
+    ("PATCH", "/api/v1/webhooks/{webhook_id}"): {"json": {"enabled": False}},
+}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [operation for operation in CHANGES if operation.key not in UNLOGGED],
+    ids=lambda operation: f"{operation.method} {operation.path}",
+)
+def test_every_change_that_can_be_made_is_in_the_log(chain: Chain, operation: Operation) -> None:
+    """Made from the API's own description: a new route that changes something shows here."""
+    chain.put_entry()
+    code = chain.put_code("S1", "one")
+    people = callers.add_people(chain, chain.chain)
+    invitation = running.answered(chain.hq.post("/api/v1/invitations", json={"stores": ["S1"]}))
+    key = running.answered(chain.hq.post("/api/v1/keys", json={"role": "read"}))
+    hook = running.answered(chain.hq.post("/api/v1/webhooks", json=HOOK))
+    scan_id = chain.scan("visitor")
+    chain.locate(scan_id, *chains.S1)
+    chain.tell(scan_id, "pressed")
+    members = {"json": {"members": [{"scan_id": scan_id, "member": "M1"}]}}
+    calls = {**CALLS, ("POST", "/api/v1/members"): members}
+    with callers.signed_in_as(chain, people["hq"]):
+        names = {
+            "join_id": chain.get("/api/v1/joins")["joins"][0]["join_id"],
+            "store": "S1",
+            "code_id": code["code_id"],
+            "entry": chain.entry,
+            "person_id": str(people["hq"].person_id),
+            "invitation_id": invitation["invitation_id"],
+            "key_id": key["key_id"],
+            "webhook_id": hook["webhook_id"],
+            "session_id": chain.get("/api/v1/sessions")["sessions"][0]["session_id"],
+        }
+        before = {row["audit_id"] for row in log_of(chain, limit=1000)}
+        path = operation.at(**names)
+        answer = chain.hq.request(operation.method, path, **calls.get(operation.key, {}))
+    assert answer.is_success, f"{answer.text}: write into CALLS what makes it change something"
+    new = [row for row in log_of(chain, limit=1000) if row["audit_id"] not in before]
+    assert new, "it is not in the log: call audit.record, or say in UNLOGGED why not"
+    assert {(row["who"]["kind"], row["who"]["name"]) for row in new} == {("key", "hq")}

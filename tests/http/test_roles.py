@@ -133,7 +133,7 @@ def test_a_page_shows_whoever_is_not_signed_in_the_door(shared: Running, key: ma
     if answer.status_code == 303:
         assert answer.headers["location"] in ("/hq", "/m")
         return
-    assert answer.status_code == (200 if method == "GET" else 401), answer.text
+    assert answer.status_code == (200 if method == "GET" else 401), answer.text[:300]
     assert '/sign-in"' in answer.text
 
 
@@ -149,7 +149,8 @@ def test_a_page_is_open_to_those_who_are_declared(
         if method != "GET":
             for forged in ({}, {"token": "forged"}):
                 answer = client.request(method, filled(path), data=forged)
-                assert answer.status_code == 403, answer.text
+                assert answer.status_code in (403, 303), answer.text[:300]
+                assert answer.status_code == 403 or not allowed, "a token is needed"
         answer = client.request(method, filled(path), data={"token": token})
     if allowed:
         assert answer.status_code not in (401, 403, 500), answer.text
@@ -157,8 +158,7 @@ def test_a_page_is_open_to_those_who_are_declared(
     elif answer.status_code == 303:
         away = urllib.parse.urlsplit(answer.headers["location"]).path
         assert away in ("/hq", "/m"), "to their own console"
-        assert not path.startswith(f"{away}/")
-        assert method == "GET"
+        assert not path.startswith(away)
     else:
         assert answer.status_code in (403, 404), (
             f"{caller} may {ids(key)}. If that is meant, declare it in may.py"

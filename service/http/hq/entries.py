@@ -64,6 +64,8 @@ async def entries(desk: DeskDep, form: str = "") -> Response:
 async def entry(desk: DeskDep) -> Response:
     name = desk.asked("entry")
     if not name:
+        if not desk.may_change:
+            raise errors.NotFound("Only HQ makes new ones")
         return desk.html("entry.html", "entries", **_blank(desk))
     return await _one(desk, name)
 

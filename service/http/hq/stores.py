@@ -69,6 +69,8 @@ async def stores(desk: DeskDep, form: str = "") -> Response:
 async def store(desk: DeskDep) -> Response:
     number = desk.asked("store")
     if not number:
+        if not desk.may_change:
+            raise errors.NotFound("Only HQ makes new ones")
         return desk.html("store.html", "stores", **_form(None))
     return await _one(desk, number)
 
