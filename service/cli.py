@@ -6,12 +6,13 @@ What serves HTTP is imported by the commands that serve: the others start in hal
 import asyncio
 import contextlib
 import getpass
+import itertools
 import json
 import os
 import sys
 import zipfile
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -47,6 +48,8 @@ from service import (
     printing,
     printrun,
     qr,
+    retention,
+    rollups,
     tabular,
     throttle,
     visits,
@@ -80,6 +83,7 @@ key_app = typer.Typer(no_args_is_help=True, help="API keys.")
 person_app = typer.Typer(no_args_is_help=True, help="People who sign in.")
 chain_app = typer.Typer(no_args_is_help=True, help="Chains: the tenants of this installation.")
 entry_app = typer.Typer(no_args_is_help=True, help="Entries: the unified codes that are printed.")
+rollup_app = typer.Typer(no_args_is_help=True, help="Roll-ups: what reports are read from.")
 placement_app = typer.Typer(no_args_is_help=True, help="Placements: where an entry is put up.")
 app.add_typer(import_app, name="import")
 app.add_typer(key_app, name="key")
@@ -87,6 +91,7 @@ app.add_typer(person_app, name="person")
 app.add_typer(chain_app, name="chain")
 app.add_typer(entry_app, name="entry")
 app.add_typer(placement_app, name="placement")
+app.add_typer(rollup_app, name="rollup")
 
 # A file or a pipe has no width: lines are then as long as they need to be.
 _WIDTH = None if sys.stdout.isatty() else 250
@@ -615,7 +620,7 @@ def run_report(
 
     found = _run(settings, work)
     if form is Format.JSON:
-        out.print_json(json.dumps(found, ensure_ascii=False))
+        out.print_json(json.dumps(found, ensure_ascii=False, default=str))
     elif form is Format.CSV:
         sys.stdout.write(report.as_csv(found["rows"], report.COLUMNS))
     else:
@@ -1141,6 +1146,133 @@ def _invite_many(file: Path, chain: str | None, settings: Settings) -> None:
     sys.stdout.write(report.as_csv(rows, ("row", "name", "store", "link", "expires_at")))
     err.print(f"invited {len(rows)}, rejected {len(done.rejected)}")
     _tell_rows("reason", done.rejected, err)
+
+
+# ---------------------------------------------------------------- roll-ups and retention
+
+
+@rollup_app.command("check")
+def check_rollups(
+    since: Annotated[str | None, typer.Option(help="A date; the first scan's by default.")] = None,
+    until: Annotated[str | None, typer.Option(help="A date, counted whole; today.")] = None,
+    chain: ChainOption = None,
+) -> None:
+    """Compare the roll-ups of each day with its raw rows; exit code 1 if any differs."""
+
+    async def work(connection: db.Connection) -> list[tuple[str, rollups.Compared | None]]:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        await rollups.follow(connection)
+        days = await _days(connection, chain_id, since, until)
+        found: list[tuple[str, rollups.Compared | None]] = []
+        with _progress() as progress:
+            checking = progress.add_task("Checking days", total=len(days))
+            for first, after in days:
+                dropped = await rollups.is_dropped(connection, first, after)
+                compared = None
+                if not dropped:
+                    compared = await rollups.check(connection, chain_id, first, after)
+                found.append((first.date().isoformat(), compared))
+                progress.advance(checking)
+        return found
+
+    found = _run(_settings(), work)
+    checked = [compared for _, compared in found if compared is not None]
+    wrong = [(day, compared) for day, compared in found if compared and not compared.equal]
+    if wrong:
+        table = Table(
+            "day", "scans", "missing", "too many", "wrong", "wrong chunks", "in no chunk",
+            box=rich.box.SIMPLE,
+        )  # fmt: skip
+        for day, each in wrong:
+            figures = (each.scans, each.missing, each.surplus, each.wrong, each.chunks)
+            table.add_row(day, *(f"{figure:,}" for figure in (*figures, each.outside)))
+        out.print(table, soft_wrap=False)
+    scans = sum(compared.scans for compared in checked)
+    out.print(
+        f"{len(checked):,} days, {scans:,} scans: {len(wrong)} days differ from the raw rows."
+        + (" `nearcode rollup rebuild` mends them." if wrong else "")
+    )
+    if dropped := len(found) - len(checked):
+        out.print(f"Of {dropped:,} days the raw rows are gone: their roll-ups stand.")
+    if wrong:
+        sys.exit(1)
+
+
+@rollup_app.command("rebuild")
+def rebuild_rollups(
+    since: Annotated[str | None, typer.Option(help="A date; the first scan's by default.")] = None,
+    until: Annotated[str | None, typer.Option(help="A date, counted whole; today.")] = None,
+    chain: ChainOption = None,
+) -> None:
+    """Make the roll-ups of each day anew from its raw rows. Days whose raw rows are gone stay."""
+
+    async def work(connection: db.Connection) -> tuple[int, int]:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        days = await _days(connection, chain_id, since, until)
+        done = 0
+        with _progress() as progress:
+            building = progress.add_task("Rebuilding days", total=len(days))
+            for first, after in days:
+                if not await rollups.is_dropped(connection, first, after):
+                    await rollups.rebuild(connection, chain_id, first, after)
+                    done += 1
+                progress.advance(building)
+        return done, len(days) - done
+
+    done, dropped = _run(_settings(), work)
+    out.print(f"{done:,} days rebuilt.")
+    if dropped:
+        out.print(f"Of {dropped:,} days the raw rows are gone: their roll-ups stay as they are.")
+
+
+async def _days(
+    connection: db.Connection, chain_id: UUID, since: str | None, until: str | None
+) -> list[tuple[datetime, datetime]]:
+    """The days of the chain's time zone from `since` to `until`, each with the first moment after
+    it; by default all that have raw rows."""
+    zone = await report.timezone_of(connection, chain_id)
+    span = await rollups.span(connection, chain_id)
+    first = moments.instant(since, "--since", zone) or (span[0] if span else None)
+    last = moments.instant(until, "--until", zone) or (span[1] if span else None)
+    if first is None or last is None:
+        return []
+    day, end = first.astimezone(zone).date(), last.astimezone(zone).date()
+    starts = [
+        datetime(each.year, each.month, each.day, tzinfo=zone)
+        for each in (day + timedelta(days=place) for place in range((end - day).days + 2))
+    ]
+    return list(itertools.pairwise(starts))
+
+
+@app.command("retention")
+def run_retention(
+    months: Annotated[
+        int | None,
+        typer.Option(min=1, help="Kept beside the current one; NEARCODE_RETENTION_MONTHS."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Drop nothing.")] = False,
+) -> None:
+    """Drop the raw rows of months that are too old; the reports of them stay. `serve` does it by
+    itself."""
+    settings = _settings()
+    keep = months or settings.retention_months
+    if not keep:
+        raise errors.BadInput.of("--months", "say how many, or set NEARCODE_RETENTION_MONTHS")
+    before = retention.first_kept(datetime.now(UTC), keep)
+
+    async def work(connection: db.Connection) -> None:
+        for month in await retention.due(connection, before):
+            if dry_run:
+                out.print(f"{month:%Y-%m} would be dropped.")
+                continue
+            dropped = await retention.drop(connection, month)
+            out.print(
+                f"{month:%Y-%m} dropped: {dropped.size_bytes / 1e6:,.1f} MB, "
+                f"{', '.join(dropped.tables)}"
+            )
+        out.print(f"Raw rows are there from {before:%Y-%m} on.")
+
+    _run(settings, work)
 
 
 # ---------------------------------------------------------------- the installation

@@ -7,9 +7,10 @@ time does it for all.
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
-from service import db
+from service import db, errors
 
 _sql = db.load("rollups")
 
@@ -69,6 +70,11 @@ async def as_of(connection: db.Connection) -> datetime:
     return found
 
 
+async def alone(connection: db.Connection) -> None:
+    """Nobody changes the roll-ups until the transaction ends that this runs in."""
+    await _sql.begin(connection, lock=_LOCK)
+
+
 async def merge(connection: db.Connection, *, most: int = 200) -> int:
     """Make one chunk of the several of a quiet hour or day; of how many."""
     async with connection.transaction():
@@ -90,6 +96,7 @@ async def _round(connection: db.Connection, most: int) -> int:
             await _sql.number_placements(connection)
             await _sql.number_places(connection)
             await _sql.number_visitors(connection)
+            await _sql.number_facts(connection)
             await _sql.write_facts(connection)
             await _repack(connection)
         if taken < most:
@@ -99,10 +106,79 @@ async def _round(connection: db.Connection, most: int) -> int:
 
 async def _begin(connection: db.Connection) -> None:
     await _sql.begin(connection, lock=_LOCK)
+    await _make_tables(connection)
+
+
+async def _make_tables(connection: db.Connection) -> None:
     await _sql.make_batch(connection)
+    await _sql.make_facts(connection)
     await _sql.make_ranges(connection)
 
 
 async def _repack(connection: db.Connection) -> None:
+    await _sql.spare_dropped(connection)
     await _sql.drop_chunks(connection)
     await _sql.pack_chunks(connection)
+
+
+# ---------------------------------------------------------------- the roll-ups against the raw rows
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A time's roll-ups against its raw rows: scans of which there are no facts, facts of no scan,
+    and facts that say something else; chunks that say other than the facts, and facts that are not
+    in exactly one."""
+
+    scans: int
+    missing: int
+    surplus: int
+    wrong: int
+    chunks: int
+    outside: int
+
+    @property
+    def equal(self) -> bool:
+        return not (self.missing or self.surplus or self.wrong or self.chunks or self.outside)
+
+
+async def span(connection: db.Connection, chain_id: uuid.UUID) -> tuple[datetime, datetime] | None:
+    """When the first and the last scan were made whose raw rows are there; None without any."""
+    found = await _sql.raw_span(connection, chain_id=chain_id)
+    return (found["first_at"], found["last_at"]) if found["first_at"] is not None else None
+
+
+async def is_dropped(connection: db.Connection, since: datetime, until: datetime) -> bool:
+    """Whether the raw rows of any of this time are gone: its roll-ups are all that there is."""
+    return bool(await _sql.is_dropped(connection, since=since, until=until))
+
+
+async def check(
+    connection: db.Connection, chain_id: uuid.UUID, since: datetime, until: datetime
+) -> Compared:
+    """Compare the roll-ups of a time with its raw rows, in one snapshot; visitors may go on."""
+    period = {"chain_id": chain_id, "since": since, "until": until}
+    async with connection.transaction(isolation="repeatable_read"):
+        await _make_tables(connection)
+        await _sql.read_stories(connection, **period)
+        await _sql.number_facts(connection)
+        facts = await _sql.compare_facts(connection, **period)
+        chunks = await _sql.compare_chunks(connection, **period)
+    return Compared(**facts, chunks=chunks["wrong"], outside=chunks["outside"])
+
+
+async def rebuild(
+    connection: db.Connection, chain_id: uuid.UUID, since: datetime, until: datetime
+) -> None:
+    """Make the roll-ups of a time anew from its raw rows. Raises `errors.Conflict` if those are
+    gone."""
+    if await is_dropped(connection, since, until):
+        raise errors.Conflict("The raw rows of this time are gone: its roll-ups stay as they are")
+    period = {"chain_id": chain_id, "since": since, "until": until}
+    async with connection.transaction():
+        await _begin(connection)
+        await _sql.forget_facts(connection, **period)
+        await _sql.touch_time(connection, **period)
+        await _sql.ranges_of_time(connection, **period)
+        await _repack(connection)
+    await follow(connection)

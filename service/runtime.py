@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -26,6 +26,7 @@ from service import (
     metrics,
     orders,
     people,
+    retention,
     rollups,
     signed_in,
     throttle,
@@ -221,10 +222,30 @@ async def _roll_up(service: Service) -> None:
         await rollups.keep_up(connection)
 
 
+async def _retain(connection: db.Connection, settings: Settings) -> None:
+    """Drop the months that are too old."""
+    if not settings.retention_months:
+        return
+    before = retention.first_kept(datetime.now(UTC), settings.retention_months)
+    for month in await retention.due(connection, before):
+        try:
+            dropped = await retention.drop(connection, month)
+        except errors.Conflict as error:
+            log.warning("a month is not dropped yet", reason=error.detail)
+            continue
+        log.info(
+            "a month's raw rows are dropped",
+            month=f"{month:%Y-%m}",
+            tables=dropped.tables,
+            size_bytes=dropped.size_bytes,
+        )
+
+
 async def _maintain(service: Service) -> None:
     async with service.connection() as connection:
         await db.ensure_partitions(connection)
         await db.analyze(connection)
+        await _retain(connection, service.settings)
         await warnings.forget(connection, service.settings)
         await throttle.tidy(connection, service.settings)
         for kept in (signed_in, people, invitations):

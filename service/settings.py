@@ -180,6 +180,12 @@ class Settings(BaseSettings):
         le=60,
         description="seconds between two rounds that bring the reports up to date",
     )
+    retention_months: int = Field(
+        0,
+        ge=0,
+        description="whole months that raw rows are kept beside the current one; the reports of "
+        "older ones stay; 0: for ever",
+    )
 
     # People
     session_days: float = Field(

@@ -311,7 +311,7 @@ async def revenue_tree(
             connection, caller.chain_id, by=by, which=which, currency=currency
         )
     content = formats.page(revenue.told(found), limit, cursor)
-    return formats.answer(request, content, revenue.COLUMNS, f"revenue-by-{by}")
+    return await formats.answer(request, content, revenue.COLUMNS, f"revenue-by-{by}")
 
 
 @router.get("/reports/members.xlsx")
@@ -336,4 +336,4 @@ async def member_groups(
             above=above,
             now=datetime.now(UTC),
         )
-    return formats.answer(request, found, revenue.GROUP_COLUMNS, "members")
+    return await formats.answer(request, found, revenue.GROUP_COLUMNS, "members")

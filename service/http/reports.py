@@ -82,7 +82,7 @@ async def funnel(
     async with service.connection() as connection:
         found = await report.funnel_of(connection, caller.chain_id, which, by=by)
     found = formats.page(found, limit, cursor)
-    return formats.answer(request, found, report.COLUMNS, f"funnel-by-{by}")
+    return await formats.answer(request, found, report.COLUMNS, f"funnel-by-{by}")
 
 
 @router.get("/reports/trend.xlsx")
@@ -99,7 +99,7 @@ async def trend(
     default the last 30 days."""
     async with service.connection() as connection:
         found = await boards.trend(connection, caller.chain_id, which, by=report.By(by))
-    return formats.answer(request, found, boards.TREND_COLUMNS, f"trend-by-{by}")
+    return await formats.answer(request, found, boards.TREND_COLUMNS, f"trend-by-{by}")
 
 
 @router.get("/reports/stores.xlsx")
@@ -119,7 +119,7 @@ async def stores(
     async with service.connection() as connection:
         found = await boards.stores(connection, caller.chain_id, which, rank=rank)
     found = formats.page(found, limit, cursor)
-    return formats.answer(request, found, boards.STORE_COLUMNS, f"stores-by-{rank}")
+    return await formats.answer(request, found, boards.STORE_COLUMNS, f"stores-by-{rank}")
 
 
 @router.get("/reports/managers.xlsx")
@@ -138,7 +138,7 @@ async def managers(
     async with service.connection() as connection:
         found = await boards.managers(connection, caller.chain_id, which, rank=rank)
     found = formats.page(found, limit, cursor)
-    return formats.answer(request, found, boards.MANAGER_COLUMNS, f"managers-by-{rank}")
+    return await formats.answer(request, found, boards.MANAGER_COLUMNS, f"managers-by-{rank}")
 
 
 @router.get("/reports/placements.xlsx")
@@ -157,7 +157,7 @@ async def placements(
     async with service.connection() as connection:
         found = await boards.placements(connection, caller.chain_id, which)
     found = formats.page(found, limit, cursor)
-    return formats.answer(request, found, boards.PLACEMENT_COLUMNS, "placements")
+    return await formats.answer(request, found, boards.PLACEMENT_COLUMNS, "placements")
 
 
 @router.get("/reports/compare.xlsx")
@@ -176,7 +176,7 @@ async def compare(
     async with service.connection() as connection:
         found = await boards.compare(connection, caller.chain_id, which, a, b)
     rows = (found["a"], found["b"])
-    return formats.answer(request, found, boards.COMPARE_COLUMNS, "compare", rows=rows)
+    return await formats.answer(request, found, boards.COMPARE_COLUMNS, "compare", rows=rows)
 
 
 @router.get("/reports/map.xlsx")
@@ -194,7 +194,7 @@ async def map_of_stores(
     async with service.connection() as connection:
         found = await boards.map_of_stores(connection, caller.chain_id, which)
     found = formats.page(found, limit, cursor)
-    return formats.answer(request, found, boards.MAP_COLUMNS, "map")
+    return await formats.answer(request, found, boards.MAP_COLUMNS, "map")
 
 
 @router.get("/reports/unserved.xlsx")
@@ -225,7 +225,7 @@ async def unserved(
         as_of = await rollups.as_of(connection)
     total = sum(row["scans"] for row in rows)
     found = formats.page({"as_of": as_of, "total": total, "rows": rows}, limit, cursor)
-    return formats.answer(request, found, report.UNSERVED_COLUMNS, "unserved")
+    return await formats.answer(request, found, report.UNSERVED_COLUMNS, "unserved")
 
 
 @router.get("/reports/freshness")

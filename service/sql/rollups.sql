@@ -22,6 +22,9 @@ SELECT pg_advisory_xact_lock(:lock),
 -- name: make_batch()!
 CREATE TEMPORARY TABLE IF NOT EXISTS rollup_batch (LIKE scan_stories) ON COMMIT DELETE ROWS;
 
+-- name: make_facts()!
+CREATE TEMPORARY TABLE IF NOT EXISTS rollup_facts (LIKE scan_facts) ON COMMIT DELETE ROWS;
+
 -- name: make_ranges()!
 CREATE TEMPORARY TABLE IF NOT EXISTS rollup_ranges (chain_id uuid, first_id uuid, last_id uuid)
     ON COMMIT DELETE ROWS;
@@ -95,50 +98,49 @@ WHERE NOT EXISTS (
     WHERE k.chain_id = new.chain_id AND k.visitor_id = new.visitor_id
 );
 
+-- name: number_facts()!
+-- The batch's stories as facts.
+INSERT INTO rollup_facts (chain_id, scan_id, scanned_at, visitor, placement, store, place, stages,
+                          lost, lost_place, lost_lon, lost_lat, orders, cents)
+SELECT b.chain_id, b.scan_id, b.scanned_at,
+    coalesce(v.number, 0), coalesce(p.number, 0), coalesce(st.number, 0), coalesce(pl.number, 0),
+    (b.bot::int + 2 * b.located::int + 4 * b.shown::int + 8 * b.pressed::int
+        + 16 * b.reported::int + 32 * b.verified::int + 64 * b.joined::int
+        + 128 * b."left"::int + 256 * (b.orders > 0)::int
+        + 512 * coalesce(array_position(report_sources(), b.source), 0))::smallint,
+    CASE WHEN b.lost IS NULL THEN 0
+         ELSE coalesce(array_position(lost_reasons(), b.lost), 1) END::smallint,
+    coalesce(lp.number, 0),
+    (round(b.lost_lon::numeric, 2) * 100)::int, (round(b.lost_lat::numeric, 2) * 100)::int,
+    b.orders::int, round(b.revenue * 100)::bigint
+FROM rollup_batch b
+LEFT JOIN report_placements p
+  ON p.chain_id = b.chain_id AND p.placement = ARRAY[b.entry, b.placement]
+LEFT JOIN visitor_numbers v
+  ON v.chain_id = b.chain_id AND v.visitor_id = b.visitor_id AND NOT b.bot
+LEFT JOIN report_stores st ON st.chain_id = b.chain_id AND st.store = b.store
+LEFT JOIN report_places pl
+  ON pl.chain_id = b.chain_id AND pl.place = ARRAY[b.province, b.city, b.district]
+LEFT JOIN report_places lp
+  ON lp.chain_id = b.chain_id
+ AND lp.place = ARRAY[b.lost_province, b.lost_city, b.lost_district];
+
 -- name: write_facts()!
--- The facts of the batch, and which chunks are to be made anew: the one that a changed scan is in,
--- or, if there is none, its minute's; or its hour's, if that is long past.
-WITH numbered AS (
-    SELECT b.chain_id, b.scan_id, b.scanned_at,
-        coalesce(v.number, 0) AS visitor, p.number AS placement,
-        coalesce(st.number, 0) AS store, coalesce(pl.number, 0) AS place,
-        (b.bot::int + 2 * b.located::int + 4 * b.shown::int + 8 * b.pressed::int
-            + 16 * b.reported::int + 32 * b.verified::int + 64 * b.joined::int
-            + 128 * b."left"::int + 256 * (b.orders > 0)::int
-            + 512 * coalesce(array_position(report_sources(), b.source), 0))::smallint AS stages,
-        CASE WHEN b.lost IS NULL THEN 0
-             ELSE coalesce(array_position(lost_reasons(), b.lost), 1) END::smallint AS lost,
-        coalesce(lp.number, 0) AS lost_place,
-        (round(b.lost_lon::numeric, 2) * 100)::int AS lost_lon,
-        (round(b.lost_lat::numeric, 2) * 100)::int AS lost_lat,
-        b.orders::int AS orders, round(b.revenue * 100)::bigint AS cents
-    FROM rollup_batch b
-    JOIN report_placements p
-      ON p.chain_id = b.chain_id AND p.placement = ARRAY[b.entry, b.placement]
-    LEFT JOIN visitor_numbers v
-      ON v.chain_id = b.chain_id AND v.visitor_id = b.visitor_id AND NOT b.bot
-    LEFT JOIN report_stores st ON st.chain_id = b.chain_id AND st.store = b.store
-    LEFT JOIN report_places pl
-      ON pl.chain_id = b.chain_id AND pl.place = ARRAY[b.province, b.city, b.district]
-    LEFT JOIN report_places lp
-      ON lp.chain_id = b.chain_id
-     AND lp.place = ARRAY[b.lost_province, b.lost_city, b.lost_district]
-), written AS (
+-- Keeps the facts, and says which chunks are to be made anew: the one that a changed scan is in, or,
+-- if there is none, its minute's; or its hour's, if that is long past.
+WITH written AS (
     INSERT INTO scan_facts AS f (chain_id, scan_id, scanned_at, visitor, placement, store, place,
                                  stages, lost, lost_place, lost_lon, lost_lat, orders, cents)
-    SELECT * FROM numbered
+    SELECT chain_id, scan_id, scanned_at, visitor, placement, store, place, stages, lost,
+        lost_place, lost_lon, lost_lat, orders, cents
+    FROM rollup_facts
     ON CONFLICT (chain_id, scan_id) DO UPDATE
     SET scanned_at = excluded.scanned_at, visitor = excluded.visitor,
         placement = excluded.placement, store = excluded.store, place = excluded.place,
         stages = excluded.stages, lost = excluded.lost, lost_place = excluded.lost_place,
         lost_lon = excluded.lost_lon, lost_lat = excluded.lost_lat, orders = excluded.orders,
         cents = excluded.cents
-    WHERE (f.scanned_at, f.visitor, f.placement, f.store, f.place, f.stages, f.lost, f.lost_place,
-           f.lost_lon, f.lost_lat, f.orders, f.cents)
-        IS DISTINCT FROM
-          (excluded.scanned_at, excluded.visitor, excluded.placement, excluded.store,
-           excluded.place, excluded.stages, excluded.lost, excluded.lost_place,
-           excluded.lost_lon, excluded.lost_lat, excluded.orders, excluded.cents)
+    WHERE row(f.*) IS DISTINCT FROM row(excluded.*)
     RETURNING chain_id, scan_id
 ), minutes AS (
     SELECT chain_id, minute, uuid7_floor(minute) AS first_id
@@ -174,50 +176,115 @@ WITH counted AS (
 INSERT INTO rollup_ranges (chain_id, first_id, last_id)
 SELECT chain_id, uuid7_floor(start), uuid7_floor(start + ('1 ' || step)::interval) FROM counted;
 
+-- name: spare_dropped()!
+-- What is known of months whose raw rows are gone stays as it is.
+DELETE FROM rollup_ranges WHERE is_dropped_month(first_id);
+
 -- name: drop_chunks()!
 DELETE FROM report_chunks c USING rollup_ranges r
 WHERE c.chain_id = r.chain_id AND c.first_id >= r.first_id AND c.first_id < r.last_id;
 
 -- name: pack_chunks()!
+-- Ranges lie apart, or one within the other (which came before it then).
 INSERT INTO report_chunks
-SELECT r.chain_id, r.first_id, r.last_id, packed.*
+SELECT packed.*
 FROM (
     SELECT *, max(last_id::text) OVER (
         PARTITION BY chain_id ORDER BY first_id, last_id DESC
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
     FROM rollup_ranges
 ) AS r
-CROSS JOIN LATERAL (
-    SELECT count(*)::int AS scans, min(f.scanned_at), max(f.scanned_at),
-        coalesce(string_agg(int8send(f.at), ''), ''),
-        coalesce(string_agg(int4send(f.visitor), ''), ''),
-        coalesce(string_agg(int4send(f.placement), ''), ''),
-        coalesce(string_agg(int4send(f.store), ''), ''),
-        coalesce(string_agg(int4send(f.place), ''), ''),
-        coalesce(string_agg(int2send(f.stages), ''), ''),
-        coalesce(string_agg(int8send(f.at), '') FILTER (WHERE f.lost > 0), ''),
-        coalesce(string_agg(int2send(f.lost), '') FILTER (WHERE f.lost > 0), ''),
-        coalesce(string_agg(int4send(f.lost_place), '') FILTER (WHERE f.lost > 0), ''),
-        coalesce(string_agg(int4send(coalesce(f.lost_lon, 2147483647)), '')
-                 FILTER (WHERE f.lost > 0), ''),
-        coalesce(string_agg(int4send(coalesce(f.lost_lat, 2147483647)), '')
-                 FILTER (WHERE f.lost > 0), ''),
-        coalesce(string_agg(int4send(f.row), '') FILTER (WHERE f.orders > 0 OR f.cents <> 0), ''),
-        coalesce(string_agg(int4send(f.orders), '')
-                 FILTER (WHERE f.orders > 0 OR f.cents <> 0), ''),
-        coalesce(string_agg(int8send(f.cents), '')
-                 FILTER (WHERE f.orders > 0 OR f.cents <> 0), '')
-    FROM (
-        SELECT *, (extract(epoch FROM scanned_at) * 1000000)::bigint AS at,
-            (row_number() OVER (ORDER BY scan_id) - 1)::int AS row
-        FROM scan_facts
-        WHERE chain_id = r.chain_id AND scan_id >= r.first_id AND scan_id < r.last_id
-        ORDER BY scan_id
-    ) AS f
-) AS packed
--- Ranges lie apart, or one within the other (which came before it then).
+CROSS JOIN LATERAL packed_facts(r.chain_id, r.first_id, r.last_id) AS packed
 WHERE packed.scans > 0 AND (r.before IS NULL OR r.before <= r.first_id::text);
 
 -- name: fresh(at)!
 -- All that was committed before then has been taken off the queue.
 UPDATE rollup_state SET fresh_until = greatest(fresh_until, :at::timestamptz);
+
+-- name: raw_span(chain_id)^
+-- When the first and the last scan were made whose raw rows are there.
+SELECT uuid7_time((SELECT scan_id FROM scans WHERE chain_id = :chain_id ORDER BY scan_id LIMIT 1))
+        AS first_at,
+    uuid7_time((SELECT scan_id FROM scans WHERE chain_id = :chain_id
+                ORDER BY scan_id DESC LIMIT 1)) AS last_at;
+
+-- name: is_dropped(since, until)$
+-- Whether the raw rows of any of this time are gone.
+SELECT EXISTS (
+    SELECT FROM dropped_months
+    WHERE month::timestamp AT TIME ZONE 'UTC' < :until
+      AND (month + interval '1 month') AT TIME ZONE 'UTC' > :since
+);
+
+-- name: read_stories(chain_id, since, until)!
+-- What became of a time's scans, but for those of which something is still to be followed.
+INSERT INTO rollup_batch
+SELECT story.* FROM scan_stories AS story
+WHERE story.chain_id = :chain_id
+  AND story.scan_id >= uuid7_floor(:since::timestamptz - interval '1 hour')
+  AND story.scan_id < uuid7_floor(:until::timestamptz + interval '1 hour')
+  AND story.scanned_at >= :since AND story.scanned_at < :until
+  AND NOT EXISTS (
+      SELECT FROM touched_scans t
+      WHERE t.chain_id = story.chain_id AND t.scan_id = story.scan_id);
+
+-- name: compare_facts(chain_id, since, until)^
+-- How many scans there are, and how many facts are missing, too many, or not as the raw rows say.
+SELECT count(told.scan_id) AS scans,
+    count(*) FILTER (WHERE kept.scan_id IS NULL) AS missing,
+    count(*) FILTER (WHERE told.scan_id IS NULL) AS surplus,
+    count(*) FILTER (WHERE kept.scan_id IS NOT NULL AND told.scan_id IS NOT NULL
+                     AND row(kept.*) IS DISTINCT FROM row(told.*)) AS wrong
+FROM rollup_facts AS told
+FULL JOIN (
+    SELECT f.* FROM scan_facts f
+    WHERE f.chain_id = :chain_id
+      AND f.scan_id >= uuid7_floor(:since::timestamptz - interval '1 hour')
+      AND f.scan_id < uuid7_floor(:until::timestamptz + interval '1 hour')
+      AND f.scanned_at >= :since AND f.scanned_at < :until
+      AND NOT EXISTS (
+          SELECT FROM touched_scans t WHERE t.chain_id = f.chain_id AND t.scan_id = f.scan_id)
+) AS kept ON kept.scan_id = told.scan_id;
+
+-- name: compare_chunks(chain_id, since, until)^
+-- How many chunks hold other than the facts say, and how many facts are in no chunk or in several.
+SELECT
+    (SELECT count(*) FROM report_chunks c, packed_facts(c.chain_id, c.first_id, c.last_id) AS p
+     WHERE c.chain_id = :chain_id AND c.first_at < :until AND c.last_at >= :since
+       AND NOT is_dropped_month(c.first_id) AND row(c.*) IS DISTINCT FROM row(p.*)) AS wrong,
+    (SELECT count(*) FROM scan_facts f
+     WHERE f.chain_id = :chain_id
+       AND f.scan_id >= uuid7_floor(:since::timestamptz - interval '1 hour')
+       AND f.scan_id < uuid7_floor(:until::timestamptz + interval '1 hour')
+       AND f.scanned_at >= :since AND f.scanned_at < :until
+       AND 1 <> (SELECT count(*) FROM report_chunks c
+                 WHERE c.chain_id = f.chain_id AND c.first_id <= f.scan_id
+                   AND c.last_id > f.scan_id)) AS outside;
+
+-- name: forget_facts(chain_id, since, until)!
+-- Facts of scans that are not there.
+DELETE FROM scan_facts f
+WHERE f.chain_id = :chain_id
+  AND f.scan_id >= uuid7_floor(:since::timestamptz - interval '1 hour')
+  AND f.scan_id < uuid7_floor(:until::timestamptz + interval '1 hour')
+  AND NOT EXISTS (SELECT FROM scans s WHERE s.chain_id = f.chain_id AND s.scan_id = f.scan_id);
+
+-- name: touch_time(chain_id, since, until)!
+INSERT INTO touched_scans (chain_id, scan_id)
+SELECT chain_id, scan_id FROM scans
+WHERE chain_id = :chain_id
+  AND scan_id >= uuid7_floor(:since::timestamptz - interval '1 hour')
+  AND scan_id < uuid7_floor(:until::timestamptz + interval '1 hour');
+
+-- name: ranges_of_time(chain_id, since, until)!
+-- The hours of a time, and the chunks that are there, to be made anew.
+INSERT INTO rollup_ranges (chain_id, first_id, last_id)
+SELECT :chain_id::uuid, uuid7_floor(hour), uuid7_floor(hour + interval '1 hour')
+FROM generate_series(date_trunc('hour', :since::timestamptz, 'UTC') - interval '1 hour',
+                     date_trunc('hour', :until::timestamptz, 'UTC') + interval '1 hour',
+                     interval '1 hour') AS hour
+UNION ALL
+SELECT chain_id, first_id, last_id FROM report_chunks
+WHERE chain_id = :chain_id
+  AND last_id > uuid7_floor(:since::timestamptz - interval '1 hour')
+  AND first_id < uuid7_floor(:until::timestamptz + interval '1 hour');

@@ -7,24 +7,18 @@ counts, once, in `figures`. Every page and every export comes from these two.
 """
 
 import asyncio
-import csv
 import dataclasses
-import io
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import openpyxl
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
-from service import columns, db, intervals, rollups
+from service import columns, db, intervals, rollups, sheets
 from service.columns import Columns, Groups, Ints, Labels
 
 _sql = db.load("report")
@@ -318,42 +312,5 @@ def _most_first(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def as_csv(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> str:
-    """Rows as CSV with a byte order mark, so that Excel reads Chinese; no cell is a formula."""
-    text = io.StringIO()
-    text.write("\ufeff")
-    writer = csv.writer(text)
-    writer.writerow(names)
-    writer.writerows([_cell(row[name]) for name in names] for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    """A text that a spreadsheet would take for a formula is quoted (OWASP, CSV injection)."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
-
-
-def as_xlsx(rows: Iterable[dict[str, Any]], names: Sequence[str], title: str) -> bytes:
-    """Rows as an Excel workbook: numbers as numbers, and every text as text, never a formula."""
-    book = openpyxl.Workbook(write_only=True)
-    sheet = book.create_sheet(title[:31])
-    sheet.freeze_panes = "A2"
-    sheet.append([_text_cell(sheet, name) for name in names])
-    for row in rows:
-        sheet.append([_xlsx_cell(sheet, row[name]) for name in names])
-    file = io.BytesIO()
-    book.save(file)
-    return file.getvalue()
-
-
-def _xlsx_cell(sheet: Any, value: object) -> Any:
-    if value is None or isinstance(value, int | float | Decimal):
-        return value
-    return _text_cell(sheet, str(value))
-
-
-def _text_cell(sheet: Any, text: str) -> WriteOnlyCell:
-    cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", text))
-    cell.data_type = "s"
-    return cell
+    """Rows as CSV with a byte order mark."""
+    return sheets.as_csv(names, ([row[name] for name in names] for row in rows)).decode()

@@ -399,6 +399,37 @@ def test_report_tells_conversion_in_three_forms(nearcode: Nearcode, entry: str) 
     badly(nearcode("report", "--chain", "tea", "--by", "moon"))
 
 
+def test_rollups_are_compared_with_the_raw_rows_and_made_anew(
+    nearcode: Nearcode, entry: str, module_database_url: str
+) -> None:
+    scanned = (
+        "INSERT INTO scans (chain_id, scan_id, entry, visitor_id, scanned_at, via)"
+        " SELECT chain_id, uuid7_floor(now()), 'a', chain_id, now(), 'api' FROM chains"
+        " WHERE chain = 'tea'",
+        "INSERT INTO touched_scans SELECT chain_id, scan_id FROM scans",
+    )
+    running.run(conftest.execute(module_database_url, *scanned))
+    assert "1 days, 1 scans: 0 days differ" in well(nearcode("rollup", "check", "--chain", "tea"))
+    running.run(conftest.execute(module_database_url, "DELETE FROM report_chunks"))
+    differs = nearcode("rollup", "check", "--chain", "tea")
+    assert differs.code == 1
+    assert "1 days differ" in differs.out
+    assert "1 days rebuilt." in well(nearcode("rollup", "rebuild", "--chain", "tea"))
+    assert "0 days differ" in well(nearcode("rollup", "check", "--chain", "tea"))
+    badly(nearcode("rollup", "check", "--chain", "tea", "--since", "yesterday"))
+
+
+def test_retention_says_what_it_drops(nearcode: Nearcode, module_database_url: str) -> None:
+    well(nearcode("migrate"))
+    running.run(conftest.execute(module_database_url, "SELECT ensure_month('2024-05-01')"))
+    badly(nearcode("retention"))
+    assert "2024-05 would be dropped." in well(nearcode("retention", "--months", 6, "--dry-run"))
+    told = well(nearcode("retention", "--months", 6))
+    assert "2024-05 dropped:" in told
+    assert "scans_2024_05" in told
+    assert "2024-05" not in well(nearcode("retention", "--months", 6))
+
+
 def test_a_poster_reads_as_the_url_in_every_form(
     nearcode: Nearcode, entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,13 @@ CREATE TABLE dropped_months (
     dropped_at  timestamptz NOT NULL DEFAULT now()
 );
 
+CREATE FUNCTION is_dropped_month(id uuid) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM dropped_months
+        WHERE month = date_trunc('month', uuid7_time(id) AT TIME ZONE 'UTC')::date)
+$$;
+
 -- What roll-ups write as numbers, each chain's own, from 1. What a store is (its city, its brand) is
 -- looked up when a report is read, and so is a placement's channel.
 CREATE TABLE report_stores (
@@ -207,6 +214,38 @@ ALTER TABLE report_chunks
     ALTER ats SET STORAGE EXTERNAL, ALTER visitors SET STORAGE EXTERNAL,
     ALTER placements SET STORAGE EXTERNAL, ALTER stores SET STORAGE EXTERNAL,
     ALTER places SET STORAGE EXTERNAL, ALTER stages SET STORAGE EXTERNAL;
+
+-- The chunk of a range of ids, made of the facts.
+CREATE FUNCTION packed_facts(chain uuid, first_id uuid, last_id uuid) RETURNS SETOF report_chunks
+LANGUAGE sql STABLE AS $$
+    SELECT chain, first_id, last_id, count(*)::int, min(f.scanned_at), max(f.scanned_at),
+        coalesce(string_agg(int8send(f.at), ''), ''),
+        coalesce(string_agg(int4send(f.visitor), ''), ''),
+        coalesce(string_agg(int4send(f.placement), ''), ''),
+        coalesce(string_agg(int4send(f.store), ''), ''),
+        coalesce(string_agg(int4send(f.place), ''), ''),
+        coalesce(string_agg(int2send(f.stages), ''), ''),
+        coalesce(string_agg(int8send(f.at), '') FILTER (WHERE f.lost > 0), ''),
+        coalesce(string_agg(int2send(f.lost), '') FILTER (WHERE f.lost > 0), ''),
+        coalesce(string_agg(int4send(f.lost_place), '') FILTER (WHERE f.lost > 0), ''),
+        coalesce(string_agg(int4send(coalesce(f.lost_lon, 2147483647)), '')
+                 FILTER (WHERE f.lost > 0), ''),
+        coalesce(string_agg(int4send(coalesce(f.lost_lat, 2147483647)), '')
+                 FILTER (WHERE f.lost > 0), ''),
+        coalesce(string_agg(int4send(f.row), '') FILTER (WHERE f.orders > 0 OR f.cents <> 0), ''),
+        coalesce(string_agg(int4send(f.orders), '')
+                 FILTER (WHERE f.orders > 0 OR f.cents <> 0), ''),
+        coalesce(string_agg(int8send(f.cents), '')
+                 FILTER (WHERE f.orders > 0 OR f.cents <> 0), '')
+    FROM (
+        SELECT *, (extract(epoch FROM scanned_at) * 1000000)::bigint AS at,
+            (row_number() OVER (ORDER BY scan_id) - 1)::int AS row
+        FROM scan_facts
+        WHERE chain_id = chain AND scan_id >= packed_facts.first_id
+          AND scan_id < packed_facts.last_id
+        ORDER BY scan_id
+    ) AS f
+$$;
 
 -- Everything that was there before is rolled up by the first rounds.
 INSERT INTO touched_scans (chain_id, scan_id) SELECT chain_id, scan_id FROM scans;
