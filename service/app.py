@@ -16,6 +16,7 @@ from service.http import (
     entries,
     health,
     images,
+    imports,
     invitations,
     keys,
     orders,
@@ -59,7 +60,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         lifespan=lifespan,
         # Its pages load scripts from elsewhere; /openapi.json is all that programs need.
         docs_url=None,
-        max_body_size=_max_body(settings),
+        max_body_size=_bytes(settings.max_upload_mb),
         redoc_url=None,
     )
     problems.install(app)
@@ -87,6 +88,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         console,
     ):
         app.include_router(module.router)
+    app.include_router(imports.router, max_body_size=_bytes(settings.max_import_mb))
     app.lead(Lane(app.answer, (visitor.router, pages.router), visitor.BUSY + pages.BUSY))
     return app
 
@@ -107,9 +109,9 @@ class _App(FastAPI):
         await self._first(scope, receive, send)
 
 
-def _max_body(settings: Settings) -> int | None:
-    """Bytes of any request: an upload and what multipart puts around it."""
-    return int(settings.max_upload_mb * 1_000_000) + 1_000_000 if settings.max_upload_mb else None
+def _bytes(upload_mb: float) -> int | None:
+    """Bytes of a request: an upload and what multipart puts around it."""
+    return int(upload_mb * 1_000_000) + 1_000_000 if upload_mb else None
 
 
 class AccessLog:

@@ -29,7 +29,7 @@ _versions = db.load("directory")
 
 _MOST_CONTACTS = 1_000_000
 _BATCH = 2000
-_MOST_CHANGES = 500  # named, of an import's
+MOST_CHANGES = 500  # named, of an import's
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Imported:
     unchanged: int
     rejected: tuple[Rejected, ...]
     changes: tuple[Change, ...] = ()
+    created_rows: tuple[int, ...] = ()  # of an import of codes
 
 
 async def _bump(connection: db.Connection, chain_id: uuid.UUID) -> int:
@@ -125,7 +126,7 @@ def _changes(
     changed: Sequence[tuple[str, dict[str, Any]]], known: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Change, ...]:
     found = []
-    for subject, after in changed[:_MOST_CHANGES]:
+    for subject, after in changed[:MOST_CHANGES]:
         was = known.get(subject)
         if was is None:
             told = {column: value for column, value in after.items() if value not in (None, [])}
@@ -412,8 +413,7 @@ async def preview_code(
             up_store=up["store"] if known(up["store"]) else None,
             up_code_id=up["code_id"] if known(up["store"]) else None,
         )
-    before = await _sql.last_use(connection, chain_id=chain_id, payload=payload)
-    if before is not None:
+    for before in await db.rows(_sql.last_uses(connection, chain_id=chain_id, payloads=[payload])):
         doubts.append(Doubt.USED_BEFORE)
         preview = replace(
             preview,
@@ -475,9 +475,12 @@ async def import_codes(
     rejected: tuple[Rejected, ...] = (),
     scope: Collection[str] | None = None,
     dry_run: bool = False,
+    assumed: Mapping[str, str | None] | None = None,
 ) -> Imported:
     """Put up the codes that are not up yet. One that its store already has stays unchanged; one
-    that is up elsewhere, or whose store is unknown (or outside `scope`), is rejected."""
+    that is up elsewhere, or whose store is unknown (or outside `scope`), is rejected, and one that
+    was up before and was retired or replaced: or the same file, sent again, would bring it back.
+    `assumed` are payloads by store that a dry run would have put up before."""
     refused = list(rejected)
     async with connection.transaction():
         version = 0 if dry_run else await _bump(connection, chain_id)
@@ -490,7 +493,7 @@ async def import_codes(
             )
             if row["status"] != "deleted" and (scope is None or row["store"] in scope)
         }
-        known = {
+        known = {**(assumed or {})} | {
             row["payload"]: row["store"]
             for row in await db.rows(
                 _sql.codes_by_payload(
@@ -498,11 +501,27 @@ async def import_codes(
                 )
             )
         }
+        before = {
+            row["payload"]: row["until_at"]
+            for row in await db.rows(
+                _sql.last_uses(
+                    connection, chain_id=chain_id, payloads=[row.payload for row in rows]
+                )
+            )
+        }
         unchanged = 0
         new: list[NewCode] = []
+        created_rows: list[int] = []
         for row in rows:
             if row.store not in stores:
-                refused.append(Rejected(row.row, "store", f"there is no store {row.store}"))
+                detail = f"there is no store {row.store}"
+                refused.append(Rejected(row.row, "store", detail, "no_store"))
+            elif row.payload in before and row.payload not in known:
+                detail = (
+                    f"this code was retired or replaced on {before[row.payload]:%Y-%m-%d}; "
+                    "if it is meant, put it up by itself"
+                )
+                refused.append(Rejected(row.row, "payload", detail, "used_before"))
             elif row.payload not in known:
                 code = NewCode(
                     row.store,
@@ -522,11 +541,13 @@ async def import_codes(
                 else:
                     known[row.payload] = row.store
                     new.append(code)
+                    created_rows.append(row.row)
             elif known[row.payload] == row.store:
                 unchanged += 1
             else:
                 where = _up_at(known[row.payload], scope)
-                refused.append(Rejected(row.row, "payload", f"this code is up at {where}"))
+                detail = f"this code is up at {where}"
+                refused.append(Rejected(row.row, "payload", detail, "in_use"))
         if not dry_run:
             code_ids = await _insert_codes(connection, chain_id, version, new, now, settings)
             if code_ids:
@@ -539,9 +560,11 @@ async def import_codes(
     refused.sort(key=lambda rejection: rejection.row)
     changes = tuple(
         Change(code.store or "", None, {"label": code.label, "kind": code.kind.value})
-        for code in new[:_MOST_CHANGES]
+        for code in new[:MOST_CHANGES]
     )
-    return Imported(len(new), 0, unchanged, tuple(refused), changes)
+    return Imported(
+        len(new), 0, unchanged, tuple(refused), changes, created_rows=tuple(created_rows)
+    )
 
 
 async def _insert_codes(

@@ -5,12 +5,13 @@ What serves HTTP is imported by the commands that serve: the others start in hal
 
 import asyncio
 import contextlib
+import csv
+import functools
 import getpass
 import itertools
 import json
 import os
 import sys
-import zipfile
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -32,8 +33,10 @@ from geo.point import InvalidPoint, Point
 from service import (
     accounts,
     audit,
+    bulk,
     catalog,
     db,
+    decoding,
     doctor,
     embedded,
     errors,
@@ -55,7 +58,7 @@ from service import (
     visits,
 )
 from service import map as maps
-from service.directory import Chain, Directory
+from service.directory import Directory
 from service.domain import (
     ENTRY_PATTERN,
     PLACEMENT_PATTERN,
@@ -316,28 +319,79 @@ def import_codes(
     source: Annotated[Path, typer.Argument(exists=True, help="A folder, ZIP, CSV or XLSX.")],
     chain: ChainOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
+    report_to: Annotated[
+        Path | None,
+        typer.Option("--report", help="Write what became of each file or row to this CSV."),
+    ] = None,
 ) -> None:
-    """Group codes: pictures named by their store's number (SH001.png, SH001-2.jpg), or a table."""
-    settings = _settings()
+    """Group codes: pictures named by their store's number (SH001.png, SH001-2.jpg), or a table.
 
-    async def work(connection: db.Connection) -> catalog.Imported:
+    Safe to repeat: what is up already stays as it is.
+    """
+    settings = _settings()
+    done = bulk.Progress()
+
+    async def work(connection: db.Connection) -> None:
         chain_id = await accounts.chain_id_of(connection, chain)
         known = Directory()
         await known.refresh(connection)
         of_chain = known.chains[chain_id]
-        with _progress() as progress:
-            parsed = _codes_in(source, of_chain, progress)
-        return await catalog.import_codes(
-            connection,
-            chain_id,
-            parsed.rows,
-            datetime.now(UTC),
-            settings,
-            rejected=parsed.rejected,
-            dry_run=dry_run,
-        )
+        connect = functools.partial(contextlib.nullcontext, connection)
+        doing = bulk.Bulk(connect, chain_id, settings, dry_run=dry_run)
+        with contextlib.ExitStack() as stack, _progress() as progress:
+            doing_files = progress.add_task("Reading", total=None)
 
-    _tell_import(_run(settings, work), dry_run=dry_run)
+            def tell() -> None:
+                progress.update(doing_files, total=done.total, completed=len(done.lines))
+
+            done.told = tell
+            files = _pictures_in(source, stack)
+            if files is None:
+                table = await asyncio.to_thread(_read_table, source)
+                parsed = await asyncio.to_thread(
+                    importing.codes, table, tz=ZoneInfo(of_chain.timezone)
+                )
+                await doing.table(parsed, done)
+                return
+            async with decoding.running(settings, alone=True) as decoder:
+                await doing.pictures(decoder, files, of_chain.stores, done)
+
+    _run(settings, work)
+    if report_to is not None:
+        _write_report(report_to, done.lines)
+    refused = [line for line in done.lines if line.became is bulk.Became.REJECTED]
+    _tell_import(
+        catalog.Imported(
+            done.count(bulk.Became.CREATED),
+            0,
+            done.count(bulk.Became.UNCHANGED),
+            tuple(
+                importing.Rejected(line.row, line.field or "", line.why, line.reason)
+                for line in refused
+            ),
+        ),
+        dry_run=dry_run,
+    )
+
+
+def _pictures_in(source: Path, stack: contextlib.ExitStack) -> list[pictures.File] | None:
+    """The pictures of a folder or ZIP, which is open as long as the stack; None for a table."""
+    if source.is_dir():
+        return pictures.in_folder(source)
+    file = stack.enter_context(source.open("rb"))
+    return pictures.in_zip(file) if pictures.is_archive(file) else None
+
+
+def _write_report(path: Path, lines: Sequence[bulk.Line]) -> None:
+    """As spreadsheets read it: with a byte order mark."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("row", "file", "store", "became", "field", "reason", "detail"))
+        for line in lines:
+            writer.writerow(
+                (line.row, line.file, line.store, line.became.value, line.field, line.reason,
+                 line.detail)
+            )  # fmt: skip
 
 
 @import_app.command("placements")
@@ -382,24 +436,6 @@ def _entry_among(entries: Collection[str], named: str | None) -> str:
     if not entries:
         raise errors.BadInput.of("entry", f"there is none yet. {_MAKE_ENTRY}")
     raise errors.BadInput.of("entry", f"name one of: {', '.join(sorted(entries))}")
-
-
-def _codes_in(
-    source: Path, chain: Chain, progress: Progress
-) -> importing.Parsed[importing.CodeRow]:
-    if source.is_file() and not pictures.is_archive(source.read_bytes()):
-        table = _read_table(source)
-        checking = progress.add_task("Checking", total=len(table))
-        return importing.codes(
-            table, tz=ZoneInfo(chain.timezone), done=lambda: progress.advance(checking)
-        )
-    reading = progress.add_task("Reading", total=None)
-    is_folder = source.is_dir()
-    try:
-        found = pictures.in_folder(source) if is_folder else pictures.in_zip(source.read_bytes())
-        return pictures.codes(found, chain.stores, done=lambda: progress.advance(reading))
-    except zipfile.BadZipFile as error:
-        raise errors.BadInput.of(str(source), f"the ZIP can't be read: {error}") from error
 
 
 def _read_table(file: Path) -> tabular.Table:

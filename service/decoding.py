@@ -6,7 +6,6 @@ time; one that dies or takes too long is replaced. See docs/decisions/0012-decod
 """
 
 import asyncio
-import contextlib
 import json
 import math
 import os
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -53,9 +52,13 @@ class Picture:
 
 
 class Decoder:
-    """Reads pictures in processes of its own, at most `settings.decoders` at once."""
+    """Reads pictures in processes of its own, at most `settings.decoders` at once.
 
-    def __init__(self, settings: Settings) -> None:
+    Where nobody else has pictures to be read, as on the command line, `alone`, who has many may use
+    them all.
+    """
+
+    def __init__(self, settings: Settings, *, alone: bool = False) -> None:
         self._count = settings.decoders
         self._queue = settings.decode_queue
         self._timeout_s = settings.decode_timeout_s or _FOR_EVER_S
@@ -63,7 +66,7 @@ class Decoder:
         self._memory_mb = settings.decode_memory_mb
         self._turns = asyncio.Semaphore(self._count)
         # What has many pictures leaves a process to who stands in a shop with one.
-        self._bulk = asyncio.Semaphore(max(1, self._count - 1))
+        self._bulk = asyncio.Semaphore(self._count if alone else max(1, self._count - 1))
         self._asked = 0
         self._lock = threading.Lock()
         self._idle: list[_Process] = []
@@ -71,22 +74,32 @@ class Decoder:
         self._closed = False
         self._threads = ThreadPoolExecutor(self._count, thread_name_prefix="decoding")
 
-    async def read(self, image: bytes, *, patient: bool = False) -> Picture:
-        """The one code in the picture, which leads to a group or a contact. A `patient` caller
-        has many to be read: it waits for as long as it takes, and leaves a process to the others.
+    async def read(self, image: bytes) -> Picture:
+        """The one code in the picture, which leads to a group or a contact.
 
         Raises `qr.QrError`, and `errors.Unavailable` while too many wait.
         """
-        async with self._bulk if patient else contextlib.nullcontext():
-            head, copy = await self._ask(reader.READ, image, patient)
+        return self._picture(*await self._ask(reader.READ, image))
+
+    async def read_one_of_many(self, load: Callable[[], bytes]) -> Picture:
+        """The same for somebody who has many: waits for as long as it takes, leaves a process to
+        the others, and loads the picture, in a thread, when its turn has come. Raises `qr.QrError`,
+        and what `load` raises."""
+        async with self._bulk:
+            image = await asyncio.to_thread(load)
+            return self._picture(*await self._ask(reader.READ, image, patient=True))
+
+    def _picture(self, head: dict[str, Any], copy: bytes) -> Picture:
         payload = head["text"]
         return Picture(payload, qr.classify(payload), reading.Copy(copy, *head["size"]))
 
     async def logo(self, image: bytes) -> bytes:
         """Any picture as a PNG that is safe to work with. Raises as `read`."""
-        return (await self._ask(reader.LOGO, image, patient=False))[1]
+        return (await self._ask(reader.LOGO, image))[1]
 
-    async def _ask(self, what: bytes, image: bytes, patient: bool) -> tuple[dict[str, Any], bytes]:
+    async def _ask(
+        self, what: bytes, image: bytes, *, patient: bool = False
+    ) -> tuple[dict[str, Any], bytes]:
         if not patient and self._queue and self._asked >= self._count + self._queue:
             raise errors.Unavailable(
                 "Too many pictures are being read just now: try again", retry_after_s=2
@@ -162,8 +175,8 @@ class Decoder:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Decoder]:
-    decoder = Decoder(settings)
+async def running(settings: Settings, *, alone: bool = False) -> AsyncIterator[Decoder]:
+    decoder = Decoder(settings, alone=alone)
     try:
         yield decoder
     finally:

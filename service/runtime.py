@@ -21,6 +21,7 @@ from service import (
     db,
     decoding,
     errors,
+    imports,
     invitations,
     journal,
     metrics,
@@ -66,6 +67,7 @@ class Service:
     journal: journal.Journal
     locator: iplocate.IpLocator
     decoder: decoding.Decoder
+    imports: imports.Imports
     secret: bytes
     deliveries: Deliveries
     # The work beside the requests that fails.
@@ -162,6 +164,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             ),
             locator=iplocate.IpLocator(settings.xdb_files, settings.mmdb_files),
             decoder=decoder,
+            imports=imports.Imports(functools.partial(db.acquire, pool)),
             secret=secret,
             deliveries=Deliveries(pool, directory, settings, secret),
         )
@@ -184,6 +187,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             try:
                 yield service
             finally:
+                await service.imports.close()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(service.journal.drained(), _DRAIN_WITHIN_S)
 
@@ -254,9 +258,10 @@ async def _maintain(service: Service) -> None:
 
 
 async def _forget(service: Service) -> None:
-    """Pictures that were put aside and that nobody came back for."""
+    """Pictures that were put aside and that nobody came back for; imports that nobody works on."""
     async with service.connection() as connection:
         await copies.sweep(connection)
+        await imports.sweep(connection)
 
 
 async def _match(service: Service) -> None:

@@ -134,6 +134,8 @@ class Settings(BaseSettings):
     )
     max_upload_mb: float = Field(20, ge=0, description="megabytes of an uploaded picture or table")
 
+    max_import_mb: float = Field(500, ge=0, description="megabytes of an uploaded ZIP of pictures")
+
     # Pictures
     decoders: int = Field(
         2, ge=1, le=64, description="processes of a worker that read pictures, one each at a time"

@@ -1,13 +1,9 @@
 """Group codes, by JSON: HQ's all, a manager's those of their own stores."""
 
-import asyncio
 import base64
-import zipfile
-from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import asyncpg
 from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
@@ -17,8 +13,6 @@ from service import (
     catalog,
     copies,
     errors,
-    importing,
-    pictures,
     qr,
     reading,
 )
@@ -187,50 +181,6 @@ async def _code_body(request: Request, service: Service) -> tuple[CodeBody, read
                 for e in error.errors()
             )
         ) from error
-
-
-@router.post("/codes/import")
-async def import_codes(
-    service: ServiceDep,
-    caller: Editor,
-    file: Annotated[UploadFile, File()],
-    dry_run: bool = False,
-) -> dict[str, Any]:
-    """Codes from a CSV or XLSX, or a ZIP of pictures named by store (SH001.png, SH001-2.jpg)."""
-    data = await context.read_upload(file, "file", service.settings)
-    await service.refresh()  # stores that another worker has made a moment ago
-    stores = service.directory.chains[caller.chain_id].stores.keys()
-    timezone = answers.timezone(service, caller)
-    parsed = await asyncio.to_thread(_codes_in, data, file.filename, stores, timezone)
-    async with service.connection() as connection:
-        done = await catalog.import_codes(
-            connection,
-            caller.chain_id,
-            parsed.rows,
-            datetime.now(UTC),
-            service.settings,
-            rejected=parsed.rejected,
-            scope=caller.scope,
-            dry_run=dry_run,
-        )
-    await service.refresh()
-    return {
-        "created": done.created,
-        "unchanged": done.unchanged,
-        "rejected": [answers.told(rejection) for rejection in done.rejected],
-        **({"changes": answers.changes(done)} if dry_run else {}),
-    }
-
-
-def _codes_in(
-    data: bytes, filename: str | None, stores: Collection[str], timezone: ZoneInfo
-) -> importing.Parsed[importing.CodeRow]:
-    if pictures.is_archive(data):
-        try:
-            return pictures.codes(pictures.in_zip(data), stores)
-        except zipfile.BadZipFile as error:
-            raise errors.BadInput.of("file", f"the ZIP can't be read: {error}") from error
-    return importing.codes(answers.table(data, filename), tz=timezone)
 
 
 @router.get("/codes/{code_id}")

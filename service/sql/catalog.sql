@@ -103,15 +103,16 @@ RETURNING codes.*, (SELECT stores.status FROM stores WHERE stores.chain_id = cod
 INSERT INTO former_payloads (chain_id, code_id, payload) VALUES (:chain_id, :code_id, :payload)
 ON CONFLICT (chain_id, payload, code_id) DO UPDATE SET replaced_at = now();
 
--- name: last_use(chain_id, payload)^
--- Where this payload was up before, and until when: of several the last.
-SELECT store, until_at FROM (
-    SELECT store, updated_at AS until_at FROM codes
-    WHERE chain_id = :chain_id AND payload = :payload AND status = 'retired'
+-- name: last_uses(chain_id, payloads)
+-- Where these payloads were up before, and until when: of several places the last.
+SELECT DISTINCT ON (payload) payload, store, until_at FROM (
+    SELECT payload, store, updated_at AS until_at FROM codes
+    WHERE chain_id = :chain_id AND payload = ANY(:payloads) AND status = 'retired'
     UNION ALL
-    SELECT codes.store, replaced_at FROM former_payloads f JOIN codes USING (chain_id, code_id)
-    WHERE f.chain_id = :chain_id AND f.payload = :payload
-) uses ORDER BY until_at DESC LIMIT 1;
+    SELECT f.payload, codes.store, replaced_at
+    FROM former_payloads f JOIN codes USING (chain_id, code_id)
+    WHERE f.chain_id = :chain_id AND f.payload = ANY(:payloads)
+) uses ORDER BY payload, until_at DESC;
 
 -- name: count_reporters(chain_id, code_id, minutes)$
 -- How many different visitors have said of late that this code does not work.

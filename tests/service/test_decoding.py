@@ -188,7 +188,9 @@ async def test_who_comes_when_too_many_wait_is_told_to_come_again() -> None:
 
 async def test_who_has_many_pictures_waits_and_leaves_a_process_to_the_others() -> None:
     async with decoding.running(Settings(decoders=2, decode_queue=1)) as decoder:
-        many = [asyncio.create_task(decoder.read(qr.png(GROUP), patient=True)) for _ in range(12)]
+        many = [
+            asyncio.create_task(decoder.read_one_of_many(lambda: qr.png(GROUP))) for _ in range(12)
+        ]
         await asyncio.sleep(0)
         await decoder.read(qr.png(GROUP))
         assert sum(task.done() for task in many) < len(many), "it did not wait behind them all"

@@ -14,8 +14,8 @@ from typing import Any
 from fastapi import APIRouter, Response, UploadFile
 
 from service import errors
-from service.http import codes as codes_api
 from service.http import context
+from service.http import imports as imports_api
 from service.http import orders as orders_api
 from service.http import placements as placements_api
 from service.http import stores as stores_api
@@ -55,7 +55,9 @@ async def _stores(
 async def _codes(
     desk: Desk, file: UploadFile, values: Mapping[str, str], dry_run: bool
 ) -> dict[str, Any]:
-    return await codes_api.import_codes(desk.service, desk.caller, file, dry_run)
+    return await imports_api.imported(
+        desk.service, desk.caller, file.file, file.filename, dry_run=dry_run
+    )
 
 
 async def _placements(
