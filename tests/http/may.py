@@ -60,6 +60,8 @@ MAY: dict[Key, frozenset[str]] = {
     ("POST", "/api/v1/stores/{store}/codes"): frozenset({"hq", "manager"}),
     ("POST", "/api/v1/stores/{store}/codes/preview"): frozenset({"hq", "manager"}),
     ("POST", "/api/v1/codes/import"): frozenset({"hq", "manager"}),
+    ("GET", "/api/v1/imports"): ROLES,
+    ("GET", "/api/v1/imports/{import_id}"): ROLES,
     ("GET", "/api/v1/codes/{code_id}"): ROLES,
     ("PATCH", "/api/v1/codes/{code_id}"): frozenset({"hq", "manager"}),
     ("PUT", "/api/v1/codes/{code_id}/image"): frozenset({"hq", "manager"}),

@@ -211,6 +211,9 @@ def theirs(shared: Running) -> Iterator[Chain]:
         # From a picture, so that there is one to ask for.
         files = {"image": ("a.png", qr.png(running.payload("three")))}
         running.answered(other.hq.post("/api/v1/stores/S3/codes", files=files))
+        table = {"file": ("codes.csv", f"store,payload\nS3,{running.payload('three')}".encode())}
+        unwaited = {"wait": False}
+        running.answered(other.hq.post("/api/v1/codes/import", files=table, params=unwaited))
         scan_id = other.scan("a", placement="p")
         assert other.locate(scan_id, *chains.S1)["store"]["store"] == "S3"
         other.tell(scan_id, "pressed")
@@ -227,6 +230,7 @@ def names_of(chain: Chain) -> dict[str, str]:
     (webhook,) = chain.get("/api/v1/webhooks")["webhooks"]
     told = chain.get(f"/api/v1/webhooks/{webhook['webhook_id']}/deliveries")["deliveries"]
     return {
+        "import_id": chain.get("/api/v1/imports")["imports"][0]["import_id"],
         "webhook_id": webhook["webhook_id"],
         "delivery_id": told[-1]["delivery_id"],
         "join_id": joins[0]["join_id"] if joins else "join_id",
