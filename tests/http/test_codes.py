@@ -444,6 +444,7 @@ def test_codes_come_from_a_table_and_the_same_again_changes_nothing(chain: Chain
     assert counts(tried) == (2, 0, 5)
     assert chain.get("/api/v1/stores/S1/codes")["codes"] == []
     done = imported(chain, data)
+    assert [change["subject"] for change in tried.pop("changes")] == ["S1", "S1"]
     assert done == tried
     refused = [(r["row"], r["field"]) for r in done["rejected"]]
     assert refused == [
