@@ -39,7 +39,8 @@ from service.settings import Settings
 # Asked every few seconds, by machines.
 _QUIET = ("/healthz", "/readyz", "/metrics")
 # What follows is a secret, as long as the link works.
-_SECRET = re.compile("(/m/join/|/hq/password/).+")
+_WITH_SECRETS = ("/m/join/", "/hq/password/")
+_SECRET = re.compile(f"({'|'.join(_WITH_SECRETS)}).+")
 
 
 def create_app(settings: Settings, database_url: str) -> FastAPI:
@@ -145,5 +146,7 @@ class AccessLog:
             metrics.requested(route, scope["method"], status, seconds)
             if scope["path"] not in _QUIET:
                 ms = round(seconds * 1000, 1)
-                path = _SECRET.sub(r"\1...", scope["path"])
+                path = scope["path"]
+                if path.startswith(_WITH_SECRETS):
+                    path = _SECRET.sub(r"\1...", path)
                 self._lines.add(scope["method"], path, status, ms)
