@@ -85,6 +85,8 @@ MAY: dict[Key, frozenset[str]] = {
             "placements",
             "compare",
             "map",
+            "members",
+            "revenue",
             "unserved",
         )
         for form in ("", ".csv", ".xlsx")
@@ -102,6 +104,7 @@ MAY: dict[Key, frozenset[str]] = {
     ("GET", "/api/v1/orders/{order}"): ROLES,
     ("GET", "/api/v1/sessions"): ROLES,  # one's own
     ("DELETE", "/api/v1/sessions/{session_id}"): ROLES,  # one's own
+    ("GET", "/hq/import"): frozenset({"hq"}),
     ("GET", "/hq/keys"): frozenset({"hq"}),
     ("GET", "/hq/keys.{form}"): frozenset({"hq"}),
 }

@@ -166,8 +166,11 @@ def test_a_page_is_open_to_those_who_are_declared(
 
 
 def filled(path: str) -> str:
-    """A path with each name in it standing for itself."""
-    return re.sub(r"\{(\w+)[^}]*\}", r"\1", path)
+    """A path with each name in it standing for itself, where any name will do."""
+    return re.sub(r"\{(\w+)[^}]*\}", lambda found: _NAMES.get(found[1], found[1]), path)
+
+
+_NAMES = {"kind": "stores"}
 
 
 # ---------------------------------------------------------------- outside one's reach
