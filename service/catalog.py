@@ -762,6 +762,31 @@ async def heed_complaints(
     return True
 
 
+async def move_code(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    code_id: uuid.UUID,
+    places: int,
+    settings: Settings,
+) -> None:
+    """Move a code by so many places in its store's order, up for fewer than none; not beyond the
+    ends. Raises `errors.NotFound`."""
+    async with connection.transaction():
+        await _bump(connection, chain_id)  # from here on, nobody else orders them
+        code = await get_code(connection, chain_id, code_id)
+        if code["store"] is None or code["status"] == CodeStatus.RETIRED.value:
+            raise errors.NotFound("There is no such code")
+        rows = await codes_of_store(connection, chain_id, code["store"])
+        order = [row["code_id"] for row in rows]
+        now_at = order.index(code_id)
+        order.insert(min(max(now_at + places, 0), len(order) - 1), order.pop(now_at))
+        stands = {row["code_id"]: row["position"] for row in rows}
+        for position, each in enumerate(order):
+            if stands[each] != position:
+                change = {"position": position}
+                await change_code(connection, chain_id, each, change, settings)
+
+
 async def renew_code(
     connection: db.Connection,
     chain_id: uuid.UUID,

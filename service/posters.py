@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Iterable
+from urllib.parse import quote
 
 from service import catalog, db, errors, printing
 from service.directory import Directory
@@ -68,3 +69,9 @@ def drawn(wanted: poster.Poster, paper: poster.Paper, lang: Lang) -> bytes:
     """The PDF. Slow at first: not for the event loop."""
     with _ONE_AT_A_TIME:
         return poster.pdf(wanted, paper, lang)
+
+
+def disposition(store: str, paper: poster.Paper, lang: Lang, *, attachment: bool = False) -> str:
+    """The header's value that names the file, as RFC 8187 writes what a store number may hold."""
+    name = quote(f"{store}-{paper}-{lang}.pdf", safe="")
+    return f"{'attachment' if attachment else 'inline'}; filename*=UTF-8''{name}"

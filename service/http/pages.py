@@ -18,11 +18,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from geo.point import InvalidPoint, Point
 from service import browsers, errors
-from service.domain import Event, Outcome, Reason, Routing, Scan
+from service.domain import Entry, Event, Outcome, Reason, Routing, Scan
 from service.http import context, images, visitor
 from service.http.context import ServiceDep
 from service.journal import Look
 from service.runtime import Service
+from service.steps import show
 from service.web import render
 
 router = APIRouter(include_in_schema=False)
@@ -200,47 +201,52 @@ def _page(
 
 async def _show(request: Request, service: Service, scanned: Scan, look: Look) -> render.Page:
     """The page of a scan as it stands."""
+    where = look.standing.point if look.standing else None
     routing = look.routing
+    page = page_of_routing(request, service, scanned.entry, routing, where)
+    known = routing.code_id in service.directory.codes
+    return dataclasses.replace(
+        page,
+        scan_id=str(scanned.scan_id),
+        joined=look.joined,
+        awaits_next=known and visitor.may_lead_on(service, scanned),
+        next_url=await visitor.next_url(service, scanned, routing) if look.joined else None,
+    )
+
+
+def page_of_routing(
+    request: Request, service: Service, entry: str, routing: Routing, where: Point | None
+) -> render.Page:
+    """What a decision looks like to somebody who stands `where`, if that is known."""
     views: dict[Outcome, render.View] = {
         Outcome.CODE: "code",
         Outcome.CHOOSE: "choose",
         Outcome.UNSERVED: "unserved",
     }
-    page = _page(
-        request,
-        service,
-        scanned.entry,
-        view=views[routing.outcome],
-        scan_id=str(scanned.scan_id),
-    )
-    public = visitor.public(service, scanned, routing)
+    found = service.directory.entries[entry]
+    public = show.public(service.directory, found.chain_id, routing)
     code = service.directory.codes.get(routing.code_id) if routing.code_id else None
     if code is not None:
         public["code"]["image"] = images.image_url(code)
     nearby: list[dict[str, Any]] = []
-    entry = service.directory.entries[scanned.entry]
     if routing.outcome is Outcome.UNSERVED:
-        where = look.standing.point if look.standing else None
-        nearby, _ = visitor.pickable(service, entry, point=where, most=_NEARBY)
+        nearby, _ = visitor.pickable(service, found, point=where, most=_NEARBY)
     return dataclasses.replace(
-        page,
+        _page(request, service, entry, view=views[routing.outcome]),
         routing=public,
-        passed=_passed(service, scanned, routing),
+        passed=_passed(service, found, routing),
         nearby=nearby,
-        cities=[] if routing.outcome is Outcome.CODE else service.journal.options(entry).cities(),
-        joined=look.joined,
-        awaits_next=code is not None and visitor.may_lead_on(service, scanned),
-        next_url=await visitor.next_url(service, scanned, routing) if look.joined else None,
+        cities=[] if routing.outcome is Outcome.CODE else service.journal.options(found).cities(),
     )
 
 
-def _passed(service: Service, scanned: Scan, routing: Routing) -> tuple[str, str] | None:
+def _passed(service: Service, entry: Entry, routing: Routing) -> tuple[str, str] | None:
     """The store or code before it that could not serve, and why: what "the next one" is said
     about."""
     if not routing.hops or routing.reason not in _NEXT:
         return None
     hop = routing.hops[0]
-    store = service.directory.chains[scanned.chain_id].stores.get(hop.store or "")
+    store = service.directory.chain_of(entry).stores.get(hop.store or "")
     return (store.name, hop.skipped.value) if store else None
 
 

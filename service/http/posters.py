@@ -2,7 +2,6 @@
 
 import asyncio
 from typing import Annotated, Literal
-from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -42,10 +41,5 @@ async def poster(
     await service.refresh()
     said = lang or render.language(request.headers.get("accept-language"))
     page = await asyncio.to_thread(posters.drawn, wanted, paper, said)
-    headers = {"Content-Disposition": f"inline; filename*=UTF-8''{_file_name(store, paper, said)}"}
+    headers = {"Content-Disposition": posters.disposition(store, paper, said)}
     return Response(page, media_type="application/pdf", headers=headers)
-
-
-def _file_name(store: str, paper: Paper, lang: str) -> str:
-    """As RFC 8187 writes it: a store number may hold anything."""
-    return quote(f"{store}-{paper}-{lang}.pdf", safe="")

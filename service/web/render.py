@@ -46,6 +46,18 @@ _CHINESE = frozenset({"zh", "cmn", "yue", "wuu", "nan", "hak", "gan", "hsn"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Says on a page that it is only a test, and whose; `entries` to test instead: name, address,
+    whether it is this one."""
+
+    text: str
+    verdict: str
+    back_url: str
+    back: str
+    entries: Sequence[tuple[str, str, bool]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """All that one page shows.
 
@@ -53,7 +65,7 @@ class Page:
     and why (`Skipped`). `nearby` are stores to pick from, in the order to show them, each with
     `store, name, address, city, distance_m`; `cities` are names with numbers of stores; `more`
     says that `nearby` was cut. `next_url` is where a system of the chain sends who has joined;
-    `awaits_next`: there may be one, once they have.
+    `awaits_next`: there may be one, once they have. With `trial` it is only looked at.
     """
 
     lang: Lang
@@ -75,6 +87,7 @@ class Page:
     next_url: str | None = None
     locate_timeout_s: float = 8.0
     attributions: Sequence[tuple[str, str]] = ()
+    trial: Trial | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -129,7 +142,7 @@ def _quality(parameters: str) -> float | None:
 
 def _render(name: str, page: Page) -> str:
     say = functools.partial(words.say, page.lang)
-    home = f"/q/{quote(page.entry, safe='')}"
+    home = "#" if page.trial else f"/q/{quote(page.entry, safe='')}"
     routing = page.routing or {}
     code = routing.get("code") or {}
     located = routing.get("located") or {}

@@ -56,8 +56,8 @@ _WORDS: dict[str, tuple[str, str]] = {
         "Have a look: a new picture, the head count, or resume it",
     ),
     "advice.not_serving": ("请添加或更新群码", "Add or renew a code"),
-    "the_code": ("群码", "The code"),
-    "the_named_code": ("群码「{label}」", "The code “{label}”"),
+    "the_code": ("群码", "the code"),
+    "the_named_code": ("群码「{label}」", "the code “{label}”"),
 }
 
 KEYS = frozenset(_WORDS)

@@ -11,7 +11,6 @@ from PIL import Image, ImageFilter
 from playwright.async_api import Browser, Locator, Page, Response, ViewportSize, expect
 
 from service import qr
-from tests import running
 from tests.browser.conftest import HERE
 from tests.running import Running
 
@@ -136,54 +135,6 @@ async def fits(page: Page) -> bool:
         "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     )
     return width
-
-
-async def test_a_manager_puts_a_code_up_from_a_photograph_counts_and_pauses_it(
-    stores: Running, open_page: GetPage
-) -> None:
-    stores.put_store("S2", 121.4837, 31.2304, name=LONG_NAME)
-    page = await open_page("manager", PHONE)
-    shop = card(page, "人民广场店")
-    await expect(shop).to_contain_text("还能再加入 2 人")
-    assert await fits(page)
-
-    # A picture that is no code, and then one that is.
-    await shop.locator("details.add summary").click()
-    blank = io.BytesIO()
-    Image.new("RGB", (300, 300), "white").save(blank, "JPEG")
-    await shop.locator("details.add input[type=file]").set_input_files(picture(blank.getvalue()))
-    await shop.locator("details.add button").click()
-    await expect(shop.get_by_role("alert")).to_contain_text("没有找到二维码")
-    await expect(shop.locator("details.add input[type=file]")).to_be_visible()
-    new = photograph(running.payload("new"))
-    await shop.locator("details.add input[type=file]").set_input_files(picture(new))
-    await shop.locator("details.add input[name=capacity]").fill("80")
-    await shop.locator("details.add button").click()
-    await expect(shop.get_by_role("status")).to_contain_text("已添加")
-    await expect(shop).to_be_in_viewport()
-    await expect(shop).to_contain_text("还能再加入 82 人")
-
-    # How many are in it now.
-    code = shop.locator("li.code").nth(1)
-    await code.locator("summary").click()
-    await code.locator("input[name=members]").fill("70")
-    await code.get_by_role("button", name="保存人数").click()
-    await expect(code.get_by_role("status")).to_contain_text("人数已保存")
-    await expect(code.locator(".state")).to_have_text("将满")
-
-    # Paused, and resumed.
-    await code.locator("summary").click()
-    await code.get_by_role("button", name="暂停加人").click()
-    await expect(code.locator(".state")).to_have_text("已暂停")
-    await code.locator("summary").click()
-    await expect(code.locator("img")).to_be_visible()
-    await code.get_by_role("button", name="恢复服务").click()
-    await expect(code.locator(".state")).to_have_text("将满")
-    assert await fits(page)
-
-    # And out.
-    await page.get_by_role("button", name="退出").click()
-    await expect(page.locator("h1")).to_have_text("店长登录")
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
