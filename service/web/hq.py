@@ -13,7 +13,7 @@ from datetime import date, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import jinja2
 import markupsafe
@@ -311,6 +311,11 @@ def _sortable(value: Any) -> Any:
 # ---------------------------------------------------------------- the templates
 
 
+def _path(url: str) -> str:
+    """An address of ours without its origin: the page may be looked at by another name."""
+    return urlsplit(url).path
+
+
 def _island(value: object) -> markupsafe.Markup:
     """JSON to stand in a `<script type="application/json">`, which nothing in it can end."""
     text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
@@ -332,6 +337,7 @@ def _templates() -> jinja2.Environment:
         "money": money,
         "change": change,
         "island": _island,
+        "path": _path,
     }
     environment.filters.update(filters)
     environment.globals.update(asset=assets.url)

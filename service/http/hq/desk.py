@@ -52,8 +52,9 @@ _FIGURES = ("overview", "map", "breakdown", "boards", "results", "compare")
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("figures", _FIGURES),
     ("manage", ("warnings", "stores", "codes", "entries", "placements", "import")),
-    ("settings", ("keys", "audit")),
+    ("settings", ("people", "invitations", "sessions", "keys", "audit")),
 )
+_HQ_ALONE = frozenset({"people", "invitations", "sessions", "keys", "import"})
 _PATHS = {"overview": "/hq"}
 
 
@@ -138,7 +139,7 @@ class Desk:
                         + (kept if carries and key in _FIGURES else ""),
                     )
                     for key in keys
-                    if self.may_change or key not in ("keys", "import")
+                    if self.may_change or key not in _HQ_ALONE
                 ],
             )
             for group, keys in _GROUPS

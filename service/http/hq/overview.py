@@ -41,7 +41,6 @@ async def overview(desk: DeskDep) -> Response:
         )
         known = await lists.cities(connection, chain_id)
         wrong = await warnings.open_for(connection, chain_id, None, most=_TOP)
-        counts = await warnings.counts(connection, chain_id, None)
     best = sorted(
         (row for row in stores["rows"] if row["key"] is not None and row["joined"]),
         key=lambda row: (-row["joined"], row["key"]),
@@ -60,7 +59,6 @@ async def overview(desk: DeskDep) -> Response:
         stages=STAGES,
         trend=_trend(desk, trend),
         warnings=[attention.told(desk, row) for row in wrong],
-        open_warnings=sum(counts.values()),
         best=[figures.named(desk, "store", row) for row in best],
         cities=[figures.named(desk, "city", row) for row in largest],
         unserved=_by_reason(unserved),
@@ -99,7 +97,7 @@ def _trend(desk: Desk, found: dict[str, Any]) -> hq.Chart:
         title=desk.say("overview.trend"),
         summary=summary,
         figure=hq_charts.trend(rows, words),
-        height=380,
+        height=460,
         table=hq.Table(
             name="trend",
             columns=(Column(key="key", kind="day", label="col.day"), *figures.COUNTS),

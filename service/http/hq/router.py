@@ -15,14 +15,15 @@ from service.http.hq import (
     leaders,
     maps,
     overview,
+    staff,
     stores,
 )
 from service.http.hq.desk import HqRoute
 
 router = APIRouter(include_in_schema=False, route_class=HqRoute)
 _PAGES = (
-    assets, overview, attention, maps, breakdown, leaders, stores, codes, entries, imports, keys,
-    changes,
+    assets, overview, attention, maps, breakdown, leaders, stores, codes, entries, imports, staff,
+    keys, changes,
 )  # fmt: skip
 for _page in _PAGES:
     router.include_router(_page.router)

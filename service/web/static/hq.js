@@ -41,7 +41,7 @@ const draw = async plot => {
   const narrow = plot.clientWidth < 520;
   const outlines = plot.dataset.outlines && await (await fetch(plot.dataset.outlines)).json();
   const isMap = plot.classList.contains("is-map");
-  const axis = { gridcolor: "@grid", linecolor: "@line", zerolinecolor: "@line", automargin: true, fixedrange: !isMap };
+  const axis = { gridcolor: "@grid", linecolor: "@line", zerolinecolor: "@line", automargin: true, tickangle: 0, fixedrange: !isMap };
   const base = {
     autosize: true,
     height: plot.clientHeight,
@@ -58,6 +58,7 @@ const draw = async plot => {
     if (/^[xy]axis\d*$/.test(name)) layout[name] = { ...axis, ...layout[name] };
   }
   for (const name of ["xaxis", "yaxis"]) layout[name] ??= { ...axis };
+  if (narrow && layout.xaxis.nticks) layout.xaxis = { ...layout.xaxis, nticks: 4 };
   if (narrow) layout.legend = { ...layout.legend, font: { color: "@ink", size: 11 } };
   const config = {
     responsive: true,
