@@ -159,7 +159,7 @@ async def list_orders(
     """Orders and refunds with what they are matched to, oldest first. `store` is where it was
     bought or, if that is not known, where the member joined; a manager sees their own."""
     timezone = answers.timezone(service, caller)
-    after_at, after = _after(cursor)
+    after_at, after = after_order(cursor)
     async with service.connection() as connection:
         rows = await orders.listed(
             connection,
@@ -179,8 +179,8 @@ async def list_orders(
     return {"orders": [order_json(row) for row in shown], "next": context.cursor(last)}
 
 
-def _after(cursor: str | None) -> tuple[datetime | None, str | None]:
-    """Raises `errors.BadInput`."""
+def after_order(cursor: str | None) -> tuple[datetime | None, str | None]:
+    """The time and number behind a cursor. Raises `errors.BadInput`."""
     after = context.after_cursor(cursor)
     if after is None:
         return None, None

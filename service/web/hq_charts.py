@@ -282,3 +282,38 @@ def _country(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         },
         "hovermode": "closest",
     }
+
+
+def stacked(names: Sequence[str], series: Mapping[str, Sequence[float]]) -> Figure:
+    """Amounts as bars, one under the other, their parts end to end."""
+    places = [str(place) for place in range(len(names))]
+    data = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": name,
+            "y": places,
+            "x": list(values),
+            "customdata": [{"name": of} for of in names],
+            "marker": {"color": color},
+            "hovertemplate": f"%{{customdata.name}}<br>{name} <b>%{{x:,.2f}}</b><extra></extra>",
+        }
+        for (name, values), color in zip(series.items(), ("@c1", "@c2", "@c3"), strict=False)
+    ]
+    return {
+        "data": data,
+        "layout": {
+            "barmode": "stack",
+            "bargap": 0.35,
+            "xaxis": {"tickformat": ",", "rangemode": "tozero", "nticks": 6},
+            "yaxis": {
+                "type": "category",
+                "autorange": "reversed",
+                "tickmode": "array",
+                "tickvals": places,
+                "ticktext": [_short(name) for name in names],
+                "tickfont": {"color": "@ink"},
+                "showgrid": False,
+            },
+        },
+    }

@@ -48,13 +48,13 @@ _POLICY = (
 )
 
 # Where each page stands in the navigation; those that show figures carry the filters along.
-_FIGURES = ("overview", "map", "breakdown", "boards", "results", "compare")
+_FIGURES = ("overview", "map", "breakdown", "boards", "results", "compare", "revenue")
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("figures", _FIGURES),
-    ("manage", ("warnings", "stores", "codes", "entries", "placements", "import")),
-    ("settings", ("people", "invitations", "sessions", "keys", "audit")),
+    ("manage", ("warnings", "stores", "codes", "entries", "placements", "orders", "import")),
+    ("settings", ("people", "invitations", "sessions", "keys", "webhooks", "audit")),
 )
-_HQ_ALONE = frozenset({"people", "invitations", "sessions", "keys", "import"})
+_HQ_ALONE = frozenset({"people", "invitations", "sessions", "keys", "webhooks", "import"})
 _PATHS = {"overview": "/hq"}
 
 

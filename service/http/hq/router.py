@@ -10,10 +10,12 @@ from service.http.hq import (
     changes,
     codes,
     entries,
+    hooks,
     imports,
     keys,
     leaders,
     maps,
+    money,
     overview,
     staff,
     stores,
@@ -23,7 +25,7 @@ from service.http.hq.desk import HqRoute
 router = APIRouter(include_in_schema=False, route_class=HqRoute)
 _PAGES = (
     assets, overview, attention, maps, breakdown, leaders, stores, codes, entries, imports, staff,
-    keys, changes,
+    money, hooks, keys, changes,
 )  # fmt: skip
 for _page in _PAGES:
     router.include_router(_page.router)
