@@ -36,22 +36,29 @@ WITH clock AS (
            OR EXISTS (SELECT FROM stores s WHERE s.chain_id = c.chain_id AND s.store = c.store
                       AND s.status = 'open'))
 ), wrong AS (
-    SELECT chain_id, kind, store, code_id, version
-    FROM code
-    CROSS JOIN LATERAL (VALUES
-        ('filling', status = 'active' AND :filling::float8 > 0
-                    AND taken * 100::float8 >= capacity * :filling::float8),
-        ('nearly_full', status = 'active' AND :nearly_full::float8 > 0
-                        AND taken * 100::float8 >= capacity * :nearly_full::float8),
-        ('full', status = 'active' AND taken >= capacity),
-        ('expiring', status = 'active' AND :expiring_hours::float8 > 0
-            AND expires_at <= at + make_interval(secs => :expiring_hours::float8 * 3600)),
-        ('expiring_soon', status = 'active' AND :expiring_soon_hours::float8 > 0
-            AND expires_at <= at + make_interval(secs => :expiring_soon_hours::float8 * 3600)),
-        ('expired', status = 'active' AND expires_at <= at),
-        ('reported', flagged_at IS NOT NULL)
-    ) AS looked_at (kind, so)
-    WHERE so
+    SELECT chain_id, 'filling' AS kind, store, code_id, version FROM code
+    WHERE status = 'active' AND :filling::float8 > 0
+      AND taken * 100::float8 >= capacity * :filling::float8
+    UNION ALL
+    SELECT chain_id, 'nearly_full', store, code_id, version FROM code
+    WHERE status = 'active' AND :nearly_full::float8 > 0
+      AND taken * 100::float8 >= capacity * :nearly_full::float8
+    UNION ALL
+    SELECT chain_id, 'full', store, code_id, version FROM code
+    WHERE status = 'active' AND taken >= capacity
+    UNION ALL
+    SELECT chain_id, 'expiring', store, code_id, version FROM code
+    WHERE status = 'active' AND :expiring_hours::float8 > 0
+      AND expires_at <= at + make_interval(secs => :expiring_hours::float8 * 3600)
+    UNION ALL
+    SELECT chain_id, 'expiring_soon', store, code_id, version FROM code
+    WHERE status = 'active' AND :expiring_soon_hours::float8 > 0
+      AND expires_at <= at + make_interval(secs => :expiring_soon_hours::float8 * 3600)
+    UNION ALL
+    SELECT chain_id, 'expired', store, code_id, version FROM code
+    WHERE status = 'active' AND expires_at <= at
+    UNION ALL
+    SELECT chain_id, 'reported', store, code_id, version FROM code WHERE flagged_at IS NOT NULL
     UNION ALL
     -- A store that never had a code, nor a poster of its own, is not broken: it has not begun.
     SELECT s.chain_id, 'not_serving', s.store, NULL, greatest(s.version, has.version)
@@ -67,7 +74,8 @@ WITH clock AS (
         WHERE c.chain_id = s.chain_id AND c.store = s.store
     ) AS has ON true
     WHERE has.version IS NOT NULL
-       OR EXISTS (SELECT FROM placements p WHERE p.chain_id = s.chain_id AND p.store = s.store)
+       OR (s.chain_id, s.store) IN (SELECT p.chain_id, p.store FROM placements p
+                                    WHERE p.store IS NOT NULL)
 ), is_open AS (
     SELECT * FROM warnings WHERE closed_at IS NULL
 ), different AS (

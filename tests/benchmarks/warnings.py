@@ -1,9 +1,14 @@
-"""Warnings: what one look costs, of 30,000 stores with two codes each."""
+"""Warnings: what one look costs, of 30,000 stores with two codes each.
 
-import asyncio
+Beside the time that passes stands PostgreSQL's own processor time, which other programs on the
+machine do not lengthen (much).
+"""
+
+import os
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from service import db, warnings
 from service.settings import Settings
@@ -32,7 +37,8 @@ def run(options: Options) -> Iterator[str]:
     with running.own_server() as server:
         rows = running.run(_measure(conftest.with_database(server.url, "postgres"), stores))
     yield measuring.table(
-        ["of the codes changed", "differences", "a look takes", "at most", ""], rows
+        ["of the codes changed", "differences", "a look takes", "processor time", "at most", ""],
+        rows,
     )
 
 
@@ -47,25 +53,37 @@ async def _measure(maintenance_url: str, stores: int) -> list[list[str]]:
         while sum(await warnings.check(connection, settings)):
             pass
         rows = []
+        backend = connection.get_server_pid()
         for share in (0, 0.001, 0.01):
-            taken, differences = [], []
+            taken, worked, differences = [], [], []
             for _ in range(_LOOKS):
                 await connection.execute(_CHANGE.format(share=share))
-                await asyncio.sleep(0)
-                start = time.perf_counter()
+                start, before_s = time.perf_counter(), _processor_s(backend)
                 raised, closed = await warnings.check(connection, settings)
                 taken.append(time.perf_counter() - start)
+                worked.append(_processor_s(backend) - before_s)
                 differences.append(raised + closed)
-            took_s = statistics.median(taken)
+            # The processor's clock ticks in hundredths of a second.
+            took_s, worked_s = statistics.median(taken), statistics.mean(worked)
             rows.append(
                 [
                     f"{share:.1%}",
                     f"{statistics.median(differences):,.0f}",
                     measuring.duration(took_s),
+                    measuring.duration(worked_s),
                     measuring.duration(_MOST_S),
-                    measuring.verdict(took_s, at_most=_MOST_S),
+                    measuring.verdict(worked_s or took_s, at_most=_MOST_S),
                 ]
             )
         return rows
     finally:
         await connection.close()
+
+
+def _processor_s(process_id: int) -> float:
+    """What this process has worked; 0 where nobody tells."""
+    try:
+        fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
