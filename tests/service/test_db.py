@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from service import db, domain, errors
 from tests import conftest, running
 
-EVENTS = ("holds", "scans", "fixes", "routings", "evidence", "joins", "complaints")
+EVENTS = (
+    "holds", "scans", "fixes", "routings", "evidence", "joins", "complaints", "scan_facts",
+)  # fmt: skip
 _numbers = itertools.count(1)
 
 
