@@ -190,6 +190,9 @@ def run_demo(
     host: Annotated[
         str, typer.Option(help="0.0.0.0 lets phones in the same network try it.")
     ] = "127.0.0.1",
+    history: Annotated[
+        bool, typer.Option(help="A few weeks of visitors, so that HQ's pages are full of life.")
+    ] = True,
 ) -> None:
     """Serve the sample chain: what `make run` does."""
     from service import demo, server
@@ -205,24 +208,39 @@ def run_demo(
         logs.configure(settings)
         err.print("Starting the database ...")
         with database(settings) as url, demo.alone(settings.data_dir):
-            told = asyncio.run(_prepare_demo(settings, url))
+            told, is_new = asyncio.run(_prepare_demo(settings, url))
+            if history:
+                _write_past(settings, url, told, is_new=is_new)
             _announce(told, settings)
             server.serve(settings, url, listener)
 
 
-async def _prepare_demo(settings: Settings, url: str) -> dict[str, Any]:
+async def _prepare_demo(settings: Settings, url: str) -> tuple[dict[str, Any], bool]:
+    """What demo.json says, and whether the sample chain was loaded now."""
     from service import demo
 
     await db.migrate(url)
     connection = await db.connect(url)
     try:
-        if await demo.load(connection, settings):
+        if is_new := await demo.load(connection, settings):
             err.print("Loaded the sample chain.")
         told = await demo.card(connection, settings)
     finally:
         await connection.close()
     demo.write(settings.data_dir, told)
-    return told
+    return told, is_new
+
+
+def _write_past(settings: Settings, url: str, told: dict[str, Any], *, is_new: bool) -> None:
+    """The demo's history: whole when the chain is new, and what days are missing later."""
+    from service.simulate import command
+
+    span = asyncio.run(
+        command.demo_span(url, settings, chain=told["chain"], entry=told["entry"], is_new=is_new)
+    )
+    if span is not None:
+        written = command.write_history(url, span, settings, err)
+        err.print(f"Wrote {written.scans:,} scans of the past (--no-history goes without).")
 
 
 def _announce(told: dict[str, Any], settings: Settings) -> None:
@@ -617,6 +635,7 @@ def simulate(
             raise
     out.print(
         f"{written.scans:,} scans, {written.joins:,} joins, {written.left:,} left, "
+        f"{written.orders:,} orders, "
         f"from {written.since:%Y-%m-%d} to {written.until:%Y-%m-%d}"
     )
 

@@ -4,7 +4,7 @@ import asyncio
 import calendar
 import re
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,9 @@ from service.settings import Settings
 from service.simulate import history
 
 _SCANS_A_STORE = 5
+# Some 11,000 scans: what a first `make run` has patience for.
+_DEMO_SEED, _DEMO_DAYS, _DEMO_SCANS_A_DAY = 1, "60d", 170
+_WORTH_GOING_ON = timedelta(hours=30)
 _LONGEST_DAYS = 5 * 366
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
 
@@ -94,6 +97,31 @@ async def span_of(
         scans_a_day=scans_a_day or _SCANS_A_STORE * len(found.stores) or 1,
         since=since,
         until=until,
+    )
+
+
+async def demo_span(
+    url: str, settings: Settings, *, chain: str, entry: str, is_new: bool
+) -> history.Span | None:
+    """The demo's weeks. Later only if a day or more is missing; not at all if it began without."""
+    connection = await db.connect(url)
+    try:
+        begun = (
+            await history.begun(connection, await accounts.chain_id_of(connection, chain))
+        ).get(entry)
+    finally:
+        await connection.close()
+    missing = begun is not None and datetime.now(UTC) - begun.written_until > _WORTH_GOING_ON
+    if not is_new and not missing:
+        return None
+    return await span_of(
+        url,
+        settings,
+        chain=chain,
+        entry=entry,
+        seed=begun.seed if begun else _DEMO_SEED,
+        days=_DEMO_DAYS,
+        scans_a_day=begun.scans_a_day if begun else _DEMO_SCANS_A_DAY,
     )
 
 

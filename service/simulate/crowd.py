@@ -152,7 +152,10 @@ _HOURS = (
     78, 62, 50, 58, 56, 54, 66, 72, 64, 44, 22, 8,
 )  # fmt: skip
 _WEEK = (0.90, 0.88, 0.92, 0.96, 1.08, 1.22, 1.12)  # Monday first
-_CHANNELS = {"poster": 3.0, "package_card": 1.6, "sms": 0.7, "online_ad": 1.0}
+_CHANNELS = {
+    "poster": 3.0, "table_card": 2.2, "package_card": 1.6, "receipt": 0.8, "sms": 0.6,
+    "online_ad": 1.0,
+}  # fmt: skip
 
 _PEOPLE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15"

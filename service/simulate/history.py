@@ -23,12 +23,13 @@ import asyncpg
 
 from geo import datum as datums
 from geo.point import Point
-from service import accounts, catalog, db, errors, rollups, seating, writing
+from service import accounts, catalog, db, errors, orders, rollups, seating, writing
 from service.allowance import Budget
 from service.directory import Chain, Directory
 from service.domain import Entry, Fix, Routing, Scan, Source, uuid7
+from service.order_rows import OrderRow
 from service.settings import Settings
-from service.simulate import crowd
+from service.simulate import buyers, crowd
 from service.simulate.crowd import Act, Do, Plan, Seen, World
 from service.simulate.managers import HOURS, Managers
 from service.steps import hold, join, locate
@@ -42,12 +43,14 @@ _SCANS_A_SLOT = 700
 _SLOTS_S = (900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 # After a slot's end, until its last seats have run out and the late have come: beside `hold_s`.
 _AFTERWARDS_S = 600.0
+# Orders of so many days are put at once, and those of the last days again by the next run: an order
+# that is there already stays as it is.
+_SOLD_AT_ONCE, _SOLD_AGAIN = timedelta(days=7), timedelta(days=9)
 _LEAVING_SHARE, _LEAVING_DAYS = 0.11, 45.0
 # The entries' own fallback codes came so long before the end: before that, who found no store found
 # nothing.
 _FALLBACK_DAYS = 7
 _COUNTED_AT_ONCE = 20_000  # scans, before reports take notice of them
-_WORTH_ANALYZING = 5000  # scans
 _IP_RADIUS_M = 25_000.0
 
 
@@ -72,6 +75,7 @@ class Written:
     scans: int = 0
     joins: int = 0
     left: int = 0
+    orders: int = 0
 
     def __add__(self, other: "Written") -> "Written":
         return Written(
@@ -80,6 +84,7 @@ class Written:
             self.scans + other.scans,
             self.joins + other.joins,
             self.left + other.left,
+            self.orders + other.orders,
         )
 
 
@@ -124,19 +129,27 @@ async def write(
         async with session(url) as connection:
             history = await _begin(connection, span, settings, habits or crowd.Habits())
             total = Written(history.since, history.since)
+            till = _Till(reports, span, settings, history, history.since - _SOLD_AGAIN)
             counted = 0
             async for slot in history.slots():
                 total += slot
                 done(slot)
+                if slot.until - till.sold_until >= _SOLD_AT_ONCE:
+                    total += await till.sell(slot.until)
                 if total.scans - counted >= _COUNTED_AT_ONCE:
-                    await rollups.keep_up(reports)
+                    await _count(reports)
                     counted = total.scans
-        await rollups.keep_up(reports)
-        if total.scans >= _WORTH_ANALYZING:
-            await db.analyze(reports)
+            total += await till.sell(total.until)
+        await _count(reports)
     finally:
         await reports.close()
     return total
+
+
+async def _count(connection: db.Connection) -> None:
+    """Let reports take notice of what is written."""
+    await db.analyze(connection)  # else what has just grown is planned for as if it were empty
+    await rollups.keep_up(connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +241,7 @@ async def _begin(
     return _History(
         connection=connection,
         span=span,
+        began=begun["since"],
         since=begun["written_until"],
         settings=settings,
         secret=secret,
@@ -296,7 +310,8 @@ _Complaint: TypeAlias = tuple[datetime, uuid.UUID]
 class _History:
     connection: db.Connection
     span: Span
-    since: datetime
+    began: datetime
+    since: datetime  # what is before is written
     settings: Settings
     secret: bytes
     clock: _Clock
@@ -549,6 +564,61 @@ class _History:
                 audit_ids=[row["audit_id"] for row in rows],
                 then_ids=then,
             )
+
+
+@dataclass(slots=True)
+class _Till:
+    """What members buy: put as the chain's own till would send it, some days at once."""
+
+    connection: db.Connection  # of today
+    span: Span
+    settings: Settings
+    history: _History
+    sold_until: datetime
+
+    async def sell(self, until: datetime) -> Written:
+        """The orders of the days until then, the last of which is sold again, and whole, later."""
+        timezone = ZoneInfo(self.history.chain.timezone)
+        first = max(self.sold_until, self.history.began).astimezone(timezone).date()
+        last = until.astimezone(timezone).date()
+        chain_id = self.span.chain_id
+        _, currency = await orders.terms(self.connection, chain_id)
+        oldest = _midnight(first, timezone) - timedelta(days=buyers.REMEMBERED_DAYS)
+        roster = [
+            buyers.Member(*row)
+            for row in await db.rows(
+                _sql.roster(
+                    self.connection,
+                    chain_id=chain_id,
+                    entry=self.span.entry,
+                    since=oldest,
+                    until=until,
+                )
+            )
+        ]
+        matching = orders.Matching(
+            self.history.secret, timedelta(days=self.settings.order_window_days)
+        )
+        joined = [each for each in roster if each.joined_at >= _midnight(first, timezone)]
+        for start in range(0, len(joined), orders.BATCH):
+            told = buyers.told(joined[start : start + orders.BATCH])
+            await orders.tell_members(self.connection, chain_id, told, matching)
+        sold: list[OrderRow] = []
+        for number in range((last - first).days + 1):
+            day = first + timedelta(days=number)
+            end = _midnight(day + timedelta(days=1), timezone)
+            since = _midnight(day, timezone) - timedelta(days=buyers.REMEMBERED_DAYS)
+            sold += buyers.orders(
+                [each for each in roster if since <= each.joined_at < end],
+                day,
+                timezone,
+                until,
+                seed=self.span.seed,
+                currency=currency,
+            )
+        put = await orders.put_all(self.connection, chain_id, sold, matching)
+        self.sold_until = _midnight(last, timezone)
+        return Written(until, until, orders=put.created)
 
 
 def _midnight(day: date, timezone: ZoneInfo) -> datetime:

@@ -76,3 +76,11 @@ FROM (
 ) AS leaving
 WHERE leaves_at >= :since AND leaves_at < :until
 ORDER BY leaves_at, visitor_id;
+
+-- name: roster(chain_id, entry, since, until)
+-- Who joined from `since` to before `until`, oldest first.
+SELECT join_id, scan_id, visitor_id, store, joined_at, left_at FROM joins
+WHERE chain_id = :chain_id AND entry = :entry
+  AND join_id >= uuid7_floor(:since::timestamptz - interval '1 hour')
+  AND joined_at >= :since AND joined_at < :until
+ORDER BY joined_at, visitor_id;

@@ -14,8 +14,11 @@ SELECT CASE WHEN EXISTS (SELECT FROM touched_scans) THEN fresh_until ELSE now() 
 FROM rollup_state;
 
 -- name: begin(lock)!
--- Waits for its turn; until the transaction ends, everything is looked up by key.
+-- Waits for its turn; until the transaction ends, everything is looked up by key. The view of stories
+-- joins more tables than PostgreSQL reorders by itself: it would tell the stories of all scans, and
+-- then compare each with each that was asked for.
 SELECT pg_advisory_xact_lock(:lock),
+    set_config('from_collapse_limit', '20', true), set_config('join_collapse_limit', '20', true),
     set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
     set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true);
 

@@ -635,7 +635,7 @@ def test_the_demo_serves_keeps_its_data_and_leaves_nothing_running(tmp_path: Pat
 def demo_run(data: Path, port: int, ending: signal.Signals) -> dict[str, Any]:
     """One run from start to end; what demo.json said, and the scans counted."""
     environment = {"NEARCODE_DATA_DIR": str(data)}
-    with started("demo", "--port", port, **environment) as process:
+    with started("demo", "--port", port, "--no-history", **environment) as process:
         until_ready(process, port)
         file = data / "demo.json"
         assert stat.S_IMODE(file.stat().st_mode) == 0o600

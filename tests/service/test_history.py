@@ -70,6 +70,9 @@ WRITTEN: dict[str, str] = {
     "joins": """
         SELECT joined_at, visitor_id, store, channel, evidence, left_at FROM joins ORDER BY 1, 2""",
     "complaints": "SELECT said_at, visitor_id, store, kind FROM complaints ORDER BY 1, 2",
+    "orders": """
+        SELECT order_no, kind, at, amount, store, member, join_store, rule FROM orders
+        ORDER BY 1""",
     "codes": """
         SELECT store, payload, capacity, members, held, status, created_at, expires_at FROM codes
         ORDER BY 1, 2""",
@@ -342,6 +345,37 @@ async def test_a_code_that_fails_is_paused_by_complaints_and_resumed_by_its_mana
     said = await conn.fetchval("SELECT count(*) FROM complaints WHERE kind = $1", Event.BROKEN)
     assert said > 0
     assert await auditing.faults(conn, chain_id) == {}
+
+
+async def test_members_buy_and_a_run_that_was_cut_off_before_that_makes_up_for_it(
+    database_url: str, conn: db.Connection
+) -> None:
+    chain_id = await chain_of(conn, capacity=500)
+    span = span_of(chain_id, scans_a_day=200)
+
+    def stop(slot: history.Written) -> None:
+        if slot.until.day == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await history.write(database_url, span, SETTINGS, done=stop)
+    before = await conn.fetchval("SELECT count(*) FROM orders")
+    done = await history.write(database_url, span, SETTINGS)
+    sold = await conn.fetch(
+        "SELECT o.*, j.joined_at, j.left_at"
+        " FROM orders o LEFT JOIN joins j USING (chain_id, join_id)"
+    )
+    assert done.orders == len(sold) - before > 20
+    assert min(row["at"] for row in sold).date() < UNTIL.date()
+    matched = [row for row in sold if row["join_id"] is not None]
+    assert {row["rule"] for row in matched} >= {"external_userid", "scan_id"}
+    assert 0 < len(sold) - len(matched) < len(sold) / 3
+    for row in matched:
+        assert row["joined_at"] <= row["at"] < UNTIL
+        assert row["left_at"] is None or row["at"] < row["left_at"] or row["kind"] == "refund"
+    total = (await report.funnel(conn, chain_id, by=report.By.NONE))["total"]
+    assert total["orders"] > 0
+    assert float(total["revenue"]) > 0
 
 
 # ---------------------------------------------------------------- by the command line
