@@ -45,6 +45,8 @@ from service import (
     invitations,
     logs,
     moments,
+    order_rows,
+    orders,
     people,
     pictures,
     posters,
@@ -443,6 +445,46 @@ def import_placements(
             )
 
     _tell_import(_run(settings, work), dry_run=dry_run)
+
+
+@import_app.command("orders")
+def import_orders(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    chain: ChainOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
+) -> None:
+    """Orders and refunds from CSV or XLSX: 订单号, 下单时间, 金额, 门店编号, 手机号, 类型, 原单号.
+    The same again changes nothing."""
+    settings = _settings()
+    table = _read_table(file)
+
+    async def work(connection: db.Connection) -> orders.Put:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        tz, currency = await orders.terms(connection, chain_id)
+        secret = await accounts.installation_secret(connection)
+        window = timedelta(days=settings.order_window_days)
+        with _progress() as progress:
+            checking = progress.add_task("Checking", total=len(table))
+            parsed = order_rows.order_table(
+                table, tz=tz, currency=currency, done=lambda: progress.advance(checking)
+            )
+            writing = progress.add_task("Matching", total=len(parsed.rows))
+            return await orders.put_all(
+                connection,
+                chain_id,
+                parsed.rows,
+                orders.Matching(secret, window),
+                rejected=parsed.rejected,
+                dry_run=dry_run,
+                done=lambda rows: progress.advance(writing, rows),
+            )
+
+    done = _run(settings, work)
+    rejected = tuple(sorted(done.rejected, key=lambda rejection: rejection.row))
+    _tell_import(
+        catalog.Imported(done.created, done.updated, done.unchanged, rejected), dry_run=dry_run
+    )
+    out.print(f"matched to joins {done.matched}, unmatched {done.unmatched}")
 
 
 def _entry_among(entries: Collection[str], named: str | None) -> str:

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from service import audit, db, members, rollups
+from service import audit, db, members, outbox, rollups
 from service.importing import Rejected
 from service.order_rows import MemberRow, OrderRow
 
@@ -252,11 +252,24 @@ class _Change:
         after = await _by_number(self._connection, self._chain["chain_id"], numbers)
         await _sql.count_order_days(self._connection, orders=numbers, sign=1, **self._chain)
         await self._recount({*scan_ids, *self._scans(after)})
-        return [
+        matched = [
             row
             for number, row in after.items()
             if row["join_id"] is not None and row["join_id"] != self._was(number)
         ]
+        await self._tell(matched)
+        return matched
+
+    async def _tell(self, matched: list[asyncpg.Record]) -> None:
+        """Tell other systems, if any wants to hear of it, with the joins' LBS tags."""
+        chain_id, event = self._chain["chain_id"], outbox.Event.ORDER_MATCHED
+        if not matched or chain_id not in await outbox.wanting(self._connection, [event]):
+            return
+        join_ids = list({row["join_id"] for row in matched})
+        rows = await db.rows(_sql.joins_told(self._connection, join_ids=join_ids, **self._chain))
+        joins = {row["join_id"]: dict(row) for row in rows}
+        news = ({"order": public(row), "join": joins.get(row["join_id"])} for row in matched)
+        await outbox.put(self._connection, chain_id, event, *news)
 
     def _was(self, number: str) -> uuid.UUID | None:
         before = self._before[number]
@@ -517,6 +530,35 @@ async def listed(
 
 async def find(connection: db.Connection, chain_id: uuid.UUID, order: str) -> asyncpg.Record | None:
     return (await _by_number(connection, chain_id, [order])).get(order)
+
+
+def public(row: asyncpg.Record) -> dict[str, Any]:
+    """An order, as the API and webhooks tell it. Amounts are texts: no reader makes floats of them.
+    Of a phone nothing is told."""
+    match = None
+    if row["join_id"] is not None:
+        match = {
+            "rule": row["rule"],
+            "confidence": row["confidence"],
+            "join_id": row["join_id"],
+            "scan_id": row["joined_scan_id"],
+            "store": row["join_store"],
+            "matched_at": row["matched_at"],
+        }
+    return {
+        "order": row["order_no"],
+        "kind": row["kind"],
+        "at": row["at"],
+        "amount": money(row["amount"]),
+        "currency": row["currency"],
+        "store": row["store"],
+        "member": row["member"],
+        "scan_id": row["scan_id"],
+        "refunds": row["refunds"],
+        "match": match,
+        "received_at": row["received_at"],
+        "updated_at": row["updated_at"],
+    }
 
 
 def money(amount: Decimal) -> str:

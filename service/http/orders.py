@@ -176,7 +176,7 @@ async def list_orders(
     shown = rows[:limit]
     more = len(rows) > limit
     last = f"{shown[-1]['at'].isoformat()} {shown[-1]['order_no']}" if more else None
-    return {"orders": [order_json(row) for row in shown], "next": context.cursor(last)}
+    return {"orders": [orders.public(row) for row in shown], "next": context.cursor(last)}
 
 
 def after_order(cursor: str | None) -> tuple[datetime | None, str | None]:
@@ -200,39 +200,11 @@ async def get_order(order: str, service: ServiceDep, caller: Reader) -> dict[str
         row = await orders.find(connection, caller.chain_id, order)
     if row is None or not _sees(caller, row):
         raise errors.NotFound(f"There is no order {order}")
-    return order_json(row)
+    return orders.public(row)
 
 
 def _sees(caller: Caller, row: asyncpg.Record) -> bool:
     return caller.sees_store(row["store"] or row["join_store"])
-
-
-def order_json(row: asyncpg.Record) -> dict[str, Any]:
-    """Amounts are texts: no reader makes floats of them. Of a phone nothing is told."""
-    match = None
-    if row["join_id"] is not None:
-        match = {
-            "rule": row["rule"],
-            "confidence": row["confidence"],
-            "join_id": row["join_id"],
-            "scan_id": row["joined_scan_id"],
-            "store": row["join_store"],
-            "matched_at": row["matched_at"],
-        }
-    return {
-        "order": row["order_no"],
-        "kind": row["kind"],
-        "at": row["at"],
-        "amount": orders.money(row["amount"]),
-        "currency": row["currency"],
-        "store": row["store"],
-        "member": row["member"],
-        "scan_id": row["scan_id"],
-        "refunds": row["refunds"],
-        "match": match,
-        "received_at": row["received_at"],
-        "updated_at": row["updated_at"],
-    }
 
 
 # ---------------------------------------------------------------- members

@@ -271,6 +271,14 @@ JOIN joins j ON j.chain_id = :chain_id AND j.scan_id = asked.scan_id
     AND j.join_id >= uuid7_hour_before(asked.scan_id)
 ORDER BY asked.scan_id, j.joined_at DESC, j.join_id DESC;
 
+-- name: joins_told(chain_id, join_ids)
+-- With their LBS tags, as `join.created` tells them.
+SELECT j.join_id, j.scan_id, j.visitor_id, j.entry, j.placement, j.channel, j.code_id, j.store,
+    j.province, j.city, j.district, j.source, j.distance_m, j.distance_band, j.evidence,
+    j.joined_at, j.left_at
+FROM unnest(:join_ids::uuid[]) AS asked (join_id)
+JOIN joins j ON j.chain_id = :chain_id AND j.join_id = asked.join_id;
+
 -- name: keys_of_joins(chain_id, join_ids)
 SELECT k.join_id, k.kind, k.key_hash FROM unnest(:join_ids::uuid[]) AS asked (join_id)
 JOIN member_keys k ON k.chain_id = :chain_id AND k.join_id = asked.join_id;

@@ -21,6 +21,7 @@ NAMES = {
     "addresses": "IP address to position",
     "codes": "QR codes read and drawn",
     "importing": "30,000 stores from a CSV file into PostgreSQL",
+    "orders": "a million orders taken and matched, and what HQ asks of them",
     "scans": "visitors' requests through HTTP, each durable before it is answered",
     "warnings": "a look for what to warn of, of 30,000 stores",
     "crashes": "workers and PostgreSQL killed under load, and what was answered counted",

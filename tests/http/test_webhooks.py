@@ -99,6 +99,29 @@ def settled(chain: Chain, webhook: dict[str, Any], state: str) -> dict[str, Any]
 # ---------------------------------------------------------------- what is told
 
 
+def test_an_order_that_is_matched_is_told_with_its_joins_lbs_tags(
+    chain: Chain, crm: Receiver
+) -> None:
+    made = put_webhook(chain, crm, events=["order.matched"])
+    joined = join(chain)
+    order = {"order": "A1", "at": "2099-01-01", "amount": "12.5", "scan_id": joined["scan_id"]}
+    for sent in (
+        {**order, "scan_id": None},  # belongs to nobody
+        order,
+        {**order, "amount": "13"},  # belongs where it did
+    ):
+        running.answered(chain.hq.post("/api/v1/orders", json={"orders": [sent]}))
+    (received,) = crm.wait_for(1)
+    message = received.verified(made["secret"])
+    assert message["type"] == "order.matched"
+    told = message["data"]
+    assert (told["order"]["order"], told["order"]["amount"]) == ("A1", "12.50")
+    assert told["order"]["match"]["rule"] == "scan_id"
+    tags = {name: told["join"][name] for name in ("join_id", "store", "city", "distance_band")}
+    assert tags == {name: joined[name] for name in tags}
+    assert len(deliveries(chain, made)) == 1
+
+
 def test_a_join_is_told_with_its_lbs_tags_and_signed(chain: Chain, crm: Receiver) -> None:
     made = put_webhook(chain, crm)
     assert made["secret"].startswith("whsec_")

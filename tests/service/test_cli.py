@@ -524,6 +524,31 @@ def test_placements_are_imported_and_printed_in_bulk(
     assert "--all" in badly(nearcode("poster", entry, "--all", "--placement", "x"))
 
 
+def test_orders_are_imported_and_again_change_nothing(nearcode: Nearcode, entry: str) -> None:
+    file = FIXTURES / "orders.csv"
+    well(nearcode("import", "stores", FIXTURES / "stores.csv", "--chain", "tea"))
+    said = well(nearcode("import", "orders", file, "--chain", "tea", "--dry-run"))
+    assert "Nothing was changed" in said
+    assert "created 22, updated 0, unchanged 0, rejected 0" in said
+    said = well(nearcode("import", "orders", file, "--chain", "tea"))
+    assert "created 22" in said
+    assert "matched to joins 0, unmatched 22" in said
+    assert "unchanged 22" in well(nearcode("import", "orders", file, "--chain", "tea"))
+
+
+def test_orders_with_mistakes_are_told_row_by_row(
+    nearcode: Nearcode, entry: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_bytes("订单号,下单时间,金额\nX1,2026-01-01,1.23456\nX2,昨天,1\n".encode("gb18030"))
+    said = well(nearcode("import", "orders", file, "--chain", "tea"))
+    assert "created 0, updated 0, unchanged 0, rejected 2" in said
+    assert re.search(r"2\s+amount\s+has more than 4 decimals", said)
+    assert re.search(r"3\s+at\s+", said)
+    file.write_text("名称,金额\nX1,1\n")
+    assert "order: " in badly(nearcode("import", "orders", file, "--chain", "tea"))
+
+
 def test_the_doctor_finds_a_good_installation_well(
     nearcode: Nearcode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
