@@ -3,8 +3,11 @@
 
 -- name: by_key()!
 -- Until the transaction ends, everything is looked up by key: plans do not wait for statistics.
+-- Of a table that has just begun to fill they would think that a chain has a handful of rows; so
+-- what is asked for goes as an array, or through LATERAL, and never as a table to be joined.
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-       set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true);
+       set_config('enable_mergejoin', 'off', true), set_config('enable_material', 'off', true),
+       set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true);
 
 -- name: lock_ledger(chain_id)$
 -- Until the commit. A new one begins with what may be under way now.
@@ -24,8 +27,7 @@ SELECT timezone, currency FROM chains WHERE chain_id = :chain_id;
 SELECT store FROM stores WHERE chain_id = :chain_id AND store = ANY(:stores::text[]);
 
 -- name: orders_by_number(chain_id, orders)
-SELECT o.* FROM unnest(:orders::text[]) AS asked (order_no)
-JOIN orders o ON o.chain_id = :chain_id AND o.order_no = asked.order_no;
+SELECT * FROM orders WHERE chain_id = :chain_id AND order_no = ANY(:orders::text[]);
 
 -- name: upsert_orders(chain_id, orders, kinds, ats, amounts, currencies, stores, members, member_kinds, member_hashes, scan_ids, refunds)!
 -- What they are matched to is left as it was: it is looked for next.
@@ -43,24 +45,21 @@ SET kind = excluded.kind, at = excluded.at, amount = excluded.amount,
 
 -- name: orders_known_by(chain_id, hashes, scan_ids)
 -- The orders and refunds that name one of these members or scans.
-SELECT o.order_no FROM unnest(:hashes::bytea[]) AS asked (key_hash)
-JOIN orders o ON o.chain_id = :chain_id AND o.member_hash = asked.key_hash
+SELECT order_no FROM orders WHERE chain_id = :chain_id AND member_hash = ANY(:hashes::bytea[])
 UNION
-SELECT o.order_no FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
-JOIN orders o ON o.chain_id = :chain_id AND o.scan_id = asked.scan_id;
+SELECT order_no FROM orders WHERE chain_id = :chain_id AND scan_id = ANY(:scan_ids::uuid[]);
 
 -- name: refunds_that_follow(chain_id, orders, hashes, scan_ids)
 -- The refunds whose order may be among these, or be another one because of them.
-SELECT r.order_no FROM unnest(:orders::text[]) AS asked (order_no)
-JOIN orders r ON r.chain_id = :chain_id AND r.refunds = asked.order_no
+SELECT order_no FROM orders WHERE chain_id = :chain_id AND refunds = ANY(:orders::text[])
 UNION
-SELECT r.order_no FROM unnest(:hashes::bytea[]) AS asked (key_hash)
-JOIN orders r ON r.chain_id = :chain_id AND r.member_hash = asked.key_hash
-WHERE r.kind = 'refund' AND r.refunds IS NULL
+SELECT order_no FROM orders
+WHERE chain_id = :chain_id AND member_hash = ANY(:hashes::bytea[])
+  AND kind = 'refund' AND refunds IS NULL
 UNION
-SELECT r.order_no FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
-JOIN orders r ON r.chain_id = :chain_id AND r.scan_id = asked.scan_id
-WHERE r.kind = 'refund' AND r.refunds IS NULL;
+SELECT order_no FROM orders
+WHERE chain_id = :chain_id AND scan_id = ANY(:scan_ids::uuid[])
+  AND kind = 'refund' AND refunds IS NULL;
 
 -- name: match_orders(chain_id, orders, kinds, confidences, window_s)!
 -- An order that names a scan belongs to that scan's join: the last before the order, or else the
@@ -77,8 +76,7 @@ WITH found AS (
         CASE WHEN s.join_id IS NOT NULL THEN 1
              ELSE (:confidences::float8[])[array_position(:kinds::text[], k.kind)]
         END AS confidence
-    FROM unnest(:orders::text[]) AS asked (order_no)
-    JOIN orders o ON o.chain_id = :chain_id AND o.order_no = asked.order_no AND o.kind = 'order'
+    FROM orders o
     LEFT JOIN LATERAL (
         SELECT j.join_id, j.scan_id, j.store FROM joins j
         WHERE j.chain_id = :chain_id AND j.scan_id = o.scan_id
@@ -98,6 +96,7 @@ WITH found AS (
                  (k.store IS NOT DISTINCT FROM o.store) DESC, k.join_id DESC
         LIMIT 1
     ) k ON true
+    WHERE o.chain_id = :chain_id AND o.order_no = ANY(:orders::text[]) AND o.kind = 'order'
 )
 UPDATE orders o
 SET join_id = f.join_id, joined_scan_id = f.scan_id, join_store = f.store, rule = f.rule,
@@ -117,8 +116,7 @@ WITH found AS (
     SELECT r.order_no, p.join_id, p.joined_scan_id, p.join_store, p.confidence,
         CASE WHEN p.join_id IS NULL THEN NULL
              WHEN r.refunds IS NOT NULL THEN 'refunds' ELSE 'last_order' END AS rule
-    FROM unnest(:orders::text[]) AS asked (order_no)
-    JOIN orders r ON r.chain_id = :chain_id AND r.order_no = asked.order_no AND r.kind = 'refund'
+    FROM orders r
     LEFT JOIN LATERAL (
         SELECT candidate.* FROM (
             SELECT 1 AS turn, o.* FROM orders o
@@ -137,6 +135,7 @@ WITH found AS (
         ORDER BY candidate.turn, candidate.at DESC, candidate.order_no COLLATE "C" DESC
         LIMIT 1
     ) p ON true
+    WHERE r.chain_id = :chain_id AND r.order_no = ANY(:orders::text[]) AND r.kind = 'refund'
 )
 UPDATE orders r
 SET join_id = f.join_id, joined_scan_id = f.joined_scan_id, join_store = f.join_store,
@@ -161,9 +160,8 @@ SELECT o.chain_id, (o.at AT TIME ZONE c.timezone)::date, o.currency,
     :sign::int * count(*) FILTER (WHERE o.kind = 'refund'),
     :sign::int * coalesce(sum(o.amount) FILTER (WHERE o.kind = 'order'), 0),
     :sign::int * coalesce(sum(o.amount) FILTER (WHERE o.kind = 'refund'), 0)
-FROM unnest(:orders::text[]) AS asked (order_no)
-JOIN orders o ON o.chain_id = :chain_id AND o.order_no = asked.order_no
-JOIN chains c ON c.chain_id = o.chain_id
+FROM orders o JOIN chains c ON c.chain_id = o.chain_id
+WHERE o.chain_id = :chain_id AND o.order_no = ANY(:orders::text[])
 GROUP BY 1, 2, 3, 4, 5
 ON CONFLICT (chain_id, day, currency, store, matched) DO UPDATE
 SET orders = d.orders + excluded.orders, refunds = d.refunds + excluded.refunds,
@@ -177,8 +175,8 @@ INSERT INTO revenue_days AS d
 SELECT s.chain_id, s.day, s.currency, s.entry, s.placement, s.store, s.city,
     :sign::int * count(*), :sign::int * sum(s.orders), :sign::int * sum(s.refunds),
     :sign::int * sum(s.sales), :sign::int * sum(s.refunded), :sign::int * sum(s.first_revenue)
-FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
-JOIN scan_orders s ON s.chain_id = :chain_id AND s.scan_id = asked.scan_id
+FROM scan_orders s
+WHERE s.chain_id = :chain_id AND s.scan_id = ANY(:scan_ids::uuid[])
 GROUP BY 1, 2, 3, 4, 5, 6, 7
 ON CONFLICT (chain_id, currency, day, entry, placement, store, city) DO UPDATE
 SET buyers = d.buyers + excluded.buyers, orders = d.orders + excluded.orders,
@@ -191,16 +189,16 @@ SET buyers = d.buyers + excluded.buyers, orders = d.orders + excluded.orders,
 -- (sql/report.sql): the store that it joined, or else was shown last. A scan that retention has
 -- dropped keeps the keys that it had.
 WITH told AS (
-    SELECT asked.scan_id, o.currency,
+    SELECT o.joined_scan_id AS scan_id, o.currency,
         count(*) FILTER (WHERE o.kind = 'order') AS orders,
         count(*) FILTER (WHERE o.kind = 'refund') AS refunds,
         coalesce(sum(o.amount) FILTER (WHERE o.kind = 'order'), 0) AS sales,
         coalesce(sum(o.amount) FILTER (WHERE o.kind = 'refund'), 0) AS refunded,
         (array_agg(o.order_no ORDER BY o.at, o.order_no COLLATE "C")
             FILTER (WHERE o.kind = 'order'))[1] AS first_order
-    FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
-    JOIN orders o ON o.chain_id = :chain_id AND o.joined_scan_id = asked.scan_id
-    GROUP BY asked.scan_id, o.currency
+    FROM orders o
+    WHERE o.chain_id = :chain_id AND o.joined_scan_id = ANY(:scan_ids::uuid[])
+    GROUP BY o.joined_scan_id, o.currency
 )
 INSERT INTO scan_orders AS kept (chain_id, scan_id, currency, scanned_at, day, entry, placement,
                                  store, city, orders, refunds, sales, refunded, revenue,
@@ -250,8 +248,7 @@ SET scanned_at = excluded.scanned_at, day = excluded.day, entry = excluded.entry
 -- name: forget_scans(chain_id, scan_ids)!
 -- Scans of which nothing was bought any more, in that currency.
 DELETE FROM scan_orders s
-USING unnest(:scan_ids::uuid[]) AS asked (scan_id)
-WHERE s.chain_id = :chain_id AND s.scan_id = asked.scan_id
+WHERE s.chain_id = :chain_id AND s.scan_id = ANY(:scan_ids::uuid[])
   AND NOT EXISTS (SELECT FROM orders o
                   WHERE o.chain_id = :chain_id AND o.joined_scan_id = s.scan_id
                     AND o.currency = s.currency);
@@ -260,33 +257,33 @@ WHERE s.chain_id = :chain_id AND s.scan_id = asked.scan_id
 
 -- name: joins_by_id(chain_id, join_ids)
 SELECT j.join_id, j.scan_id, j.store, j.joined_at
-FROM unnest(:join_ids::uuid[]) AS asked (join_id)
-JOIN joins j ON j.chain_id = :chain_id AND j.join_id = asked.join_id;
+FROM joins j WHERE j.chain_id = :chain_id AND j.join_id = ANY(:join_ids::uuid[]);
 
 -- name: joins_by_scan(chain_id, scan_ids)
 -- Of several joins of one scan the last.
-SELECT DISTINCT ON (asked.scan_id) j.join_id, j.scan_id, j.store, j.joined_at
-FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
-JOIN joins j ON j.chain_id = :chain_id AND j.scan_id = asked.scan_id
-    AND j.join_id >= uuid7_hour_before(asked.scan_id)
-ORDER BY asked.scan_id, j.joined_at DESC, j.join_id DESC;
+SELECT j.* FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
+CROSS JOIN LATERAL (
+    SELECT j.join_id, j.scan_id, j.store, j.joined_at FROM joins j
+    WHERE j.chain_id = :chain_id AND j.scan_id = asked.scan_id
+      AND j.join_id >= uuid7_hour_before(asked.scan_id)
+    ORDER BY j.joined_at DESC, j.join_id DESC LIMIT 1
+) j;
 
 -- name: joins_told(chain_id, join_ids)
 -- With their LBS tags, as `join.created` tells them.
 SELECT j.join_id, j.scan_id, j.visitor_id, j.entry, j.placement, j.channel, j.code_id, j.store,
     j.province, j.city, j.district, j.source, j.distance_m, j.distance_band, j.evidence,
     j.joined_at, j.left_at
-FROM unnest(:join_ids::uuid[]) AS asked (join_id)
-JOIN joins j ON j.chain_id = :chain_id AND j.join_id = asked.join_id;
+FROM joins j WHERE j.chain_id = :chain_id AND j.join_id = ANY(:join_ids::uuid[]);
 
 -- name: keys_of_joins(chain_id, join_ids)
-SELECT k.join_id, k.kind, k.key_hash FROM unnest(:join_ids::uuid[]) AS asked (join_id)
-JOIN member_keys k ON k.chain_id = :chain_id AND k.join_id = asked.join_id;
+SELECT join_id, kind, key_hash FROM member_keys
+WHERE chain_id = :chain_id AND join_id = ANY(:join_ids::uuid[]);
 
 -- name: forget_keys(chain_id, join_ids, kinds)!
-DELETE FROM member_keys k
-USING unnest(:join_ids::uuid[], :kinds::text[]) AS asked (join_id, kind)
-WHERE k.chain_id = :chain_id AND k.join_id = asked.join_id AND k.kind = asked.kind;
+DELETE FROM member_keys
+WHERE chain_id = :chain_id AND join_id = ANY(:join_ids::uuid[])
+  AND (join_id, kind) IN (SELECT * FROM unnest(:join_ids::uuid[], :kinds::text[]));
 
 -- name: insert_keys(chain_id, key_hashes, kinds, join_ids, scan_ids, stores, joined_ats)!
 INSERT INTO member_keys (chain_id, key_hash, kind, join_id, scan_id, store, joined_at)
