@@ -134,7 +134,7 @@ async def list_orders(desk: DeskDep, form: str = "") -> Response:
             after=after,
             most=size + 1,
         )
-    rows = [_order(desk, row) for row in map(orders_api.order_json, found[:size])]
+    rows = [_order(desk, row) for row in map(orders.public, found[:size])]
     table = desk.table(
         "orders",
         _ORDERS,
