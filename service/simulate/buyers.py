@@ -60,6 +60,11 @@ class Member:
         return int(self.visitor_id.hex[place : place + 4], 16) / 16**4
 
 
+def price(costly: float) -> Decimal:
+    """What is paid for something so many times as costly as most."""
+    return Decimal(max(6, round(_TEA * costly))) - Decimal("0.10")
+
+
 def told(joined: Sequence[Member]) -> list[MemberRow]:
     """Who these became, where the till knows it."""
     kind = members.Kind.EXTERNAL_USERID
@@ -98,7 +103,7 @@ def orders(
         if chance >= member.a_day * eager * weekend:
             continue
         number = f"T{day:%y%m%d}-{place:06d}"
-        amount = Decimal(max(6, round(_TEA * member.spends * math.exp(costs)))) - Decimal("0.10")
+        amount = price(member.spends * math.exp(costs))
         key, scan_id = _naming(member, named, number)
         order = OrderRow(
             row=0,

@@ -1,13 +1,18 @@
-"""What `nearcode simulate --history` shows while it works."""
+"""What `nearcode simulate` shows while it works: a crowd at a service, or in the past."""
 
 import asyncio
 import calendar
+import json
 import re
+import signal
 import time
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import rich.box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,13 +21,15 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 from service import accounts, db, errors
 from service.directory import Directory
 from service.settings import Settings
-from service.simulate import history
+from service.simulate import crowd, drive, history
 
 _SCANS_A_STORE = 5
+_TICK_S = 0.5
 # Some 11,000 scans: what a first `make run` has patience for.
 _DEMO_SEED, _DEMO_DAYS, _DEMO_SCANS_A_DAY = 1, "60d", 170
 _WORTH_GOING_ON = timedelta(hours=30)
@@ -157,3 +164,90 @@ def write_history(
         written = asyncio.run(history.write(url, span, settings, done=done))
         progress.update(task, completed=whole_s)
     return written
+
+
+# ---------------------------------------------------------------- a crowd at a service
+
+
+def demo_of(data_dir: Path) -> dict[str, Any]:
+    """What the demo of this data folder has told of itself; nothing if there is none."""
+    try:
+        told = json.loads((data_dir / "demo.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def drive_crowd(run: drive.Run, habits: crowd.Habits, console: Console) -> drive.Figures:
+    """Let the crowd come, and show what comes of it. Ctrl-C ends it well."""
+    return asyncio.run(_drive(run, habits, console))
+
+
+async def _drive(run: drive.Run, habits: crowd.Habits, console: Console) -> drive.Figures:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    figures = drive.Figures()
+    world = await drive.world_of(run, habits)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        whole = run.visitors or (run.seconds or 0) * run.rate or None
+        task = progress.add_task("Visitors", total=whole, figures="")
+        crowd_comes = asyncio.create_task(drive.drive(run, world, figures=figures, stop=stop))
+        while not crowd_comes.done():
+            progress.update(task, completed=figures.visitors, figures=_in_short(figures))
+            await asyncio.wait({crowd_comes}, timeout=_TICK_S)
+        progress.update(task, completed=figures.visitors, figures=_in_short(figures))
+        return await crowd_comes
+
+
+def _in_short(told: drive.Figures) -> str:
+    p50, p99 = (told.percentile_ms(share, latest=5000) for share in (0.5, 0.99))
+    failed = told.errors.total()
+    return "  ".join(
+        (
+            f"{told.scans:,} scans",
+            f"{told.joined:,} joins",
+            f"{told.conversion or 0:.1%}",
+            f"p50 {p50 or 0:.0f} ms",
+            f"p99 {p99 or 0:.0f} ms",
+            f"{failed:,} errors",
+            f"{told.there:,} there",
+        )
+    )
+
+
+def table_of(told: drive.Figures) -> Table:
+    """All figures in the end."""
+    table = Table("", "count", "share", box=rich.box.SIMPLE)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    shares = (
+        ("visitors", told.visitors, None),
+        ("bots", told.bots, told.visitors),
+        ("scans", told.scans, told.visitors),
+        ("location refused", told.denied, told.scans),
+        ("located", told.located, told.scans),
+        ("shown a code", told.shown, told.scans),
+        ("unserved", told.unserved, told.scans),
+        ("complained", told.complained, told.shown),
+        ("joined", told.joined, told.shown),
+        ("said so", told.reported, told.joined),
+        ("left", told.left, told.joined),
+        ("orders", told.orders, told.joined),
+    )
+    for name, count, among in shares:
+        table.add_row(name, f"{count:,}", f"{count / among:.1%}" if among else "")
+    for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("longest", 1.0)):
+        taken_ms = told.percentile_ms(share)
+        table.add_row(f"request, {name}", "" if taken_ms is None else f"{taken_ms:,.1f} ms", "")
+    table.add_row("requests", f"{len(told.seconds):,}", "")
+    for what, count in sorted(told.errors.items()):
+        table.add_row(f"error {what}", f"{count:,}", "")
+    return table

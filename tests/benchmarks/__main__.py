@@ -24,6 +24,7 @@ NAMES = {
     "orders": "a million orders taken and matched, and what HQ asks of them",
     "scans": "visitors' requests through HTTP, each durable before it is answered",
     "warnings": "a look for what to warn of, of 30,000 stores",
+    "history": "months of past days, by the code that serves today",
     "crashes": "workers and PostgreSQL killed under load, and what was answered counted",
 }
 
