@@ -29,7 +29,7 @@ from tests.service import auditing, processes
 SECRET = b"s" * 32
 STORES = {"S1": (121.4737, 31.2304)}
 SETTINGS = Settings(
-    webhook_timeout_s=1,
+    webhook_timeout_s=5,
     webhook_retry_s=0.05,
     webhook_private_networks=receiver.PRIVATE,
 )
