@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import (
+    Browser,
+    Page,
+    Response,
+    ViewportSize,
+    async_playwright,
+    expect,
+)
 
 from service.settings import Settings
 from tests.browser.phone import WECHAT, Phone
@@ -24,6 +31,7 @@ HERE = (121.4737, 31.2304)  # where S1 stands; S2 is 954 m to the east
 INSECURE = "nearcode.test"
 
 GetPhone = Callable[..., Awaitable[Phone]]
+GetPage = Callable[..., Awaitable[Page]]
 
 
 @pytest.fixture(scope="session")
@@ -135,3 +143,50 @@ async def phones(chromium: Browser, service: Running) -> AsyncIterator[GetPhone]
         ]
         assert strangers == []
         assert phone.errors == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_page(chromium: Browser, service: Running) -> AsyncIterator[GetPage]:
+    """A browser window, signed in with a role's key. At the end none may have asked anybody else
+    for anything, had an error, or been refused anything by the page's own policy."""
+    strangers: list[str] = []
+    troubles: list[str] = []
+
+    async def broken(response: Response) -> None:
+        if response.status >= 500:
+            troubles.append(f"{response.status} {response.url}")
+
+    async with AsyncExitStack() as stack:
+
+        async def get(role: str, size: ViewportSize, **options: Any) -> Page:
+            options = {"locale": "zh-CN", "java_script_enabled": False, **options}
+            context = await chromium.new_context(viewport=size, **options)
+            stack.push_async_callback(context.close)
+            context.on(
+                "request",
+                lambda request: (
+                    None
+                    if request.url.startswith((service.base_url, "data:"))
+                    else strangers.append(request.url)
+                ),
+            )
+            context.on("response", broken)
+            context.on(
+                "console",
+                lambda message: (
+                    troubles.append(message.text)
+                    # A refused form is answered with 4xx, which the console calls an error.
+                    if message.type in ("error", "warning") and "status of 4" not in message.text
+                    else None
+                ),
+            )
+            page = await context.new_page()
+            await page.goto(f"{service.base_url}/{'m' if role == 'manager' else 'hq'}")
+            await page.locator("input[name=key]").fill(service.keys[role])
+            await page.locator("input[name=key]").press("Enter")
+            await expect(page.locator("header")).to_be_visible()
+            return page
+
+        yield get
+    assert strangers == []
+    assert troubles == []

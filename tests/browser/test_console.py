@@ -1,17 +1,9 @@
 """The consoles in Chromium: a manager's phone, HQ's desk, without JavaScript and in the dark."""
 
-import io
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from typing import Any
-
 import pytest
-import pytest_asyncio
-from PIL import Image, ImageFilter
-from playwright.async_api import Browser, Locator, Page, Response, ViewportSize, expect
+from playwright.async_api import Page, ViewportSize
 
-from service import qr
-from tests.browser.conftest import HERE
+from tests.browser.conftest import HERE, GetPage
 from tests.running import Running
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -20,8 +12,6 @@ PHONE = ViewportSize(width=390, height=844)
 DESK = ViewportSize(width=1440, height=900)
 
 LONG_NAME = "内蒙古自治区呼和浩特市新城区新华东街万达广场购物中心二楼东侧旗舰体验店" * 2
-
-GetPage = Callable[..., Awaitable[Page]]
 
 # Every text that is seen, with the contrast ratio (WCAG 2.2, 1.4.3) against the first ground
 # behind it that is not transparent, where it is too low.
@@ -60,72 +50,6 @@ SMALL_TARGETS = """() => [...document.querySelectorAll("a, button, input, summar
   .filter(e => e.getClientRects().length && !e.matches(".skip"))
   .filter(e => e.getBoundingClientRect().height < 24)
   .map(e => e.outerHTML)"""
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def open_page(chromium: Browser, service: Running) -> AsyncIterator[GetPage]:
-    """A browser window, signed in with a role's key. At the end none may have asked anybody else
-    for anything, had an error, or been refused anything by the page's own policy."""
-    strangers: list[str] = []
-    troubles: list[str] = []
-
-    async def broken(response: Response) -> None:
-        if response.status >= 500:
-            troubles.append(f"{response.status} {response.url}")
-
-    async with AsyncExitStack() as stack:
-
-        async def get(role: str, size: ViewportSize, **options: Any) -> Page:
-            options = {"locale": "zh-CN", "java_script_enabled": False, **options}
-            context = await chromium.new_context(viewport=size, **options)
-            stack.push_async_callback(context.close)
-            context.on(
-                "request",
-                lambda request: (
-                    None
-                    if request.url.startswith((service.base_url, "data:"))
-                    else strangers.append(request.url)
-                ),
-            )
-            context.on("response", broken)
-            context.on(
-                "console",
-                lambda message: (
-                    troubles.append(message.text)
-                    # A refused form is answered with 4xx, which the console calls an error.
-                    if message.type in ("error", "warning") and "status of 4" not in message.text
-                    else None
-                ),
-            )
-            page = await context.new_page()
-            await page.goto(f"{service.base_url}/{'m' if role == 'manager' else 'hq'}")
-            await page.locator("input[name=key]").fill(service.keys[role])
-            await page.locator("input[name=key]").press("Enter")
-            await expect(page.locator("header")).to_be_visible()
-            return page
-
-        yield get
-    assert strangers == []
-    assert troubles == []
-
-
-def photograph(payload: str) -> bytes:
-    """A code as a phone's camera sees it on another screen: small, askew, a little blurred."""
-    code = Image.open(io.BytesIO(qr.png(payload, size_px=500))).convert("RGB")
-    scene = Image.new("RGB", (1200, 1600), (96, 88, 80))
-    scene.paste(code, (330, 520))
-    scene = scene.rotate(7, resample=Image.Resampling.BICUBIC, fillcolor=(96, 88, 80))
-    out = io.BytesIO()
-    scene.filter(ImageFilter.GaussianBlur(1.5)).save(out, "JPEG", quality=80)
-    return out.getvalue()
-
-
-def picture(data: bytes) -> Any:
-    return {"name": "IMG_0001.JPG", "mimeType": "image/jpeg", "buffer": data}
-
-
-def card(page: Page, name: str) -> Locator:
-    return page.locator("section.store", has_text=name)
 
 
 async def fits(page: Page) -> bool:
