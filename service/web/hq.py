@@ -56,6 +56,7 @@ class Frame:
     timezone: tzinfo
     chain_name: str
     who: str
+    has_password: bool  # a person, not a key
     token: str
     may_change: bool
     groups: Sequence[tuple[str, Sequence[Place]]]

@@ -150,6 +150,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "done.deleted_webhook": ("推送已删除。", "The endpoint is deleted."),
     "page.audit": ("操作记录", "Audit log"),
     "page.manager": ("店长页面", "Managers’ page"),
+    "page.password": ("修改密码", "Change password"),
     "page.unserved": ("没接待到的顾客", "Unserved visitors"),
     "page.trend": ("每日走势", "Day by day"),
     # What is done to lists

@@ -110,6 +110,12 @@ async def test_a_colleague_chooses_a_password_and_signs_in_with_it(
     await page.get_by_role("button", name="登录", exact=True).click()
     await expect(page).to_have_url(f"{service.base_url}/hq")
     await expect(page.get_by_text("李敏")).to_be_visible()
+    await page.get_by_role("link", name="修改密码").click()
+    await page.get_by_label("现在的密码").fill("wrong horse battery")
+    for label in ("新密码", "再输入一次"):
+        await page.get_by_label(label).fill("another horse battery")
+    await page.get_by_role("button", name="保存").click()
+    await expect(page.get_by_role("alert")).to_have_text("现在的密码不对。")
 
 
 @pytest.mark.parametrize("locale", ["zh-CN", "en-GB"])

@@ -45,6 +45,8 @@ OPEN: frozenset[Key] = frozenset(
         ("POST", "/hq/password/{token}"),
         ("GET", "/hq/assets/{name}"),
         # They lead back to the page
+        ("GET", "/m/codes"),
+        ("GET", "/m/codes/{code_id}/{form}"),
         ("GET", "/m/{rest:path}"),
         ("GET", "/hq/{rest:path}"),
     }
@@ -105,8 +107,13 @@ MAY: dict[Key, frozenset[str]] = {
     ("GET", "/api/v1/sessions"): ROLES,  # one's own
     ("DELETE", "/api/v1/sessions/{session_id}"): ROLES,  # one's own
     ("GET", "/hq/import"): frozenset({"hq"}),
-    ("GET", "/hq/keys"): frozenset({"hq"}),
-    ("GET", "/hq/keys.{form}"): frozenset({"hq"}),
+    **{
+        ("GET", f"/hq/{page}"): frozenset({"hq"})
+        for noun in ("invitations", "keys", "people", "sessions", "webhooks")
+        for page in (noun, noun + ".{form}")
+    },
+    ("GET", "/hq/person"): frozenset({"hq"}),
+    ("GET", "/hq/webhook"): frozenset({"hq"}),
 }
 
 # By e-mail and password sign in persons of HQ and readers, no key and no manager.

@@ -153,6 +153,7 @@ class Desk:
             timezone=self.timezone,
             chain_name=self.chain.name,
             who=self.caller.name,
+            has_password=self.caller.person_id is not None,
             token=sessions.token(self.request, self.service),
             may_change=self.may_change,
             groups=[(group, places) for group, places in groups if places],
