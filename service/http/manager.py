@@ -129,7 +129,7 @@ async def _cards(
         manager.StoreCard(
             store=row["store"],
             name=row["name"],
-            where=" · ".join(filter(None, (row["store"], row["city"], row["address"]))),
+            where=_where(row),
             closed=row["status"] != StoreStatus.OPEN.value,
             codes=codes[row["store"]],
             said={str(code_id): what for code_id, what in said.items()},
@@ -138,6 +138,13 @@ async def _cards(
         )
         for row in rows
     ]
+
+
+def _where(row: asyncpg.Record) -> str:
+    """A store's number and address; the city, too, where the address does not name it."""
+    address = row["address"] or ""
+    city = None if row["city"] and row["city"] in address else row["city"]
+    return " · ".join(filter(None, (row["store"], city, address)))
 
 
 async def _figures(connection: Any, visit: Visit, stores: list[str]) -> dict[str, manager.Figures]:
