@@ -19,6 +19,7 @@ from service.http import (
     imports,
     invitations,
     keys,
+    manager,
     orders,
     pages,
     people,
@@ -89,6 +90,8 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         console,
     ):
         app.include_router(module.router)
+    # A photograph that is too large is told so on the page, unless it is far too large.
+    app.include_router(manager.router, max_body_size=_bytes(4 * settings.max_upload_mb))
     app.include_router(imports.router, max_body_size=_bytes(settings.max_import_mb))
     app.lead(Lane(app.answer, (visitor.router, pages.router), visitor.BUSY + pages.BUSY))
     return app

@@ -89,7 +89,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     "said.and": ("，", ", "),
     # A code's own page
     "count.title": ("现在有多少人", "Members now"),
-    "count.members": ("群里现在有多少人", "Members now"),
     "count.hint": (
         "看一眼微信群名后面的数字，填在这里，名额就准了。",
         "The number after the group’s name in WeChat: with it, the room left is right.",
@@ -158,7 +157,6 @@ _WORDS: dict[str, tuple[str, str]] = {
         "顾客看到的就是它：从图片读出，重新画过。",
         "What customers will see: read from your picture, drawn anew.",
     ),
-    "preview.at": ("{store}", "{store}"),
     "preview.members": ("群里现在有多少人", "Members now"),
     "preview.expires_default": (
         "微信群码一般 7 天过期，日期印在群码下方；不一样就改一下。时间是{zone}时间。",
@@ -214,7 +212,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     "done.moved": ("顺序已保存。", "The order is saved."),
     "done.retired": ("已停用。", "Retired."),
     # Testing
-    "test.title": ("测试", "Test"),
     "test.banner": (
         "测试：顾客现在在{store}扫码看到的页面。没有记录扫码，也没有占名额；这里的按钮不起作用。",
         "Test: what a visitor in {store} sees now. No scan is recorded and no seat taken; buttons "
@@ -247,7 +244,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     "test.why.reported": ("本店的群码被顾客反映用不了", "customers say that its code fails"),
     "test.why.closed": ("本店已停业", "this store is closed"),
     "test.why.no_code": ("本店还没有群码", "this store has no code yet"),
-    "test.entry": ("活码", "Entry code"),
     "test.no_entry": (
         "总部还没有可以带到本店的活码。",
         "HQ has no entry code yet that leads to this store.",

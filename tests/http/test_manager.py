@@ -315,9 +315,12 @@ def test_a_picture_that_is_too_large_is_refused(database_url: str) -> None:
         with client:
             opened = Console(client)
             opened.sign_in(service.keys["manager"], "/m")
-            look_at(opened, "S1", b"x" * 2000)
-            assert opened.page.status_code == 413
-            assert "图片太大，最多 0.001 MB" in opened.text
+            # Too much for a picture; and too much for any other upload, too.
+            for size in (2000, 1_003_500):
+                opened.open("/m")
+                look_at(opened, "S1", b"x" * size)
+                assert opened.page.status_code == 413
+                assert "图片太大，最多 0.001 MB" in opened.text
             assert codes(service, "S1") == []
 
 
