@@ -139,7 +139,9 @@ def _over_time(found: Read, which: Which, by: By) -> tuple[dict[str, Any], list[
     last = max(which.since, which.until - timedelta(microseconds=1))
     edges = report.edges(which.since, last, found.timezone, by)
     counts = columns.count(found.scans, columns.by_time(found.scans, edges))
-    rows = [{"key": key, **report.figures(counts, place)} for place, key in enumerate(edges.keys)]
+    rows = [
+        {"key": key, **row} for key, row in zip(edges.keys, report.figures(counts), strict=True)
+    ]
     if edges.keys and which.until <= which.since:
         rows = []
     return report.count_all(found.scans), rows
@@ -167,7 +169,7 @@ async def stores(
     connection: db.Connection, chain_id: uuid.UUID, which: Which, *, rank: Rank = Rank.JOINED
 ) -> dict[str, Any]:
     """`{as_of, since, until, rows}`: every store of the catalog, best first."""
-    estate = await db.rows(_sql.read_estate(connection, chain_id=chain_id, scope=_list(which)))
+    estate = await db.fetch(_sql, "read_estate", connection, chain_id=chain_id, scope=_list(which))
     which, found, then = await _two_periods(connection, chain_id, which, ("stores",))
     now_of, then_of = await asyncio.to_thread(lambda: (_by_store(found), _by_store(then)))
     empty = _none()
@@ -229,7 +231,7 @@ def _by_owner(found: Read, theirs: list[frozenset[str]]) -> list[dict[str, Any]]
     within = np.arange(len(first)) - first
     codes = flat[starts[repeated.stores] + within] if len(first) else np.empty(0, np.int64)
     counts = columns.count(repeated, Groups(tuple(map(str, range(len(theirs)))), codes))
-    return [report.figures(counts, owner) for owner in range(len(theirs))]
+    return report.figures(counts)
 
 
 async def _two_periods(
@@ -277,7 +279,7 @@ def _seats(store: Mapping[str, Any]) -> dict[str, Any]:
 def _none() -> dict[str, Any]:
     """The figures of nothing."""
     nothing = {name: np.zeros(1, np.int64) for name in (*report.COUNTS, *report.BESIDE, "cents")}
-    return report.figures(nothing, 0)
+    return report.figures(nothing)[0]
 
 
 def _list(which: Which) -> list[str] | None:
@@ -292,7 +294,7 @@ async def placements(
 ) -> dict[str, Any]:
     """`{as_of, rows}`: every placement, by entry and name. Recall is joins per printed piece. Who
     sees some stores only is shown the placements that hang there, or were scanned there."""
-    printed = await db.rows(_sql.read_printed(connection, chain_id=chain_id))
+    printed = await db.fetch(_sql, "read_printed", connection, chain_id=chain_id)
     found = await report.read(connection, chain_id, which, ("placements",))
     figures_of = await asyncio.to_thread(_by_placement, found)
     empty = _none()
@@ -323,10 +325,11 @@ def _by_placement(found: Read) -> dict[tuple[str, str | None], dict[str, Any]]:
     labels = found.labels.placements
     keys = ("", *(str(label.number) for label in labels))
     counts = columns.count(found.scans, Groups(keys, found.scans.placements))
-    seen = np.flatnonzero(counts["scans"] + counts["bots"])
+    rows = report.figures(counts)
     return {
-        (labels[place - 1].entry, labels[place - 1].placement): report.figures(counts, int(place))
-        for place in seen
+        (label.entry, label.placement): rows[label.number]
+        for label in labels
+        if rows[label.number]["scans"] or rows[label.number]["bots"]
     }
 
 
@@ -401,7 +404,7 @@ async def map_of_stores(
     connection: db.Connection, chain_id: uuid.UUID, which: Which
 ) -> dict[str, Any]:
     """`{as_of, rows}`: every store, where it is, how it converts, and how full it is."""
-    estate = await db.rows(_sql.read_estate(connection, chain_id=chain_id, scope=_list(which)))
+    estate = await db.fetch(_sql, "read_estate", connection, chain_id=chain_id, scope=_list(which))
     found = await report.read(connection, chain_id, which, ("stores",))
     of = await asyncio.to_thread(_by_store, found)
     empty = _none()

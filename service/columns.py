@@ -120,15 +120,21 @@ class Lost:
         return Lost(self.reasons[known], np.zeros_like(self.places[known]), lons, lats)
 
 
-async def read_labels(connection: db.Connection, chain_id: uuid.UUID) -> Labels:
-    stores = await db.rows(_sql.read_stores(connection, chain_id=chain_id))
-    placements = await db.rows(_sql.read_placements(connection, chain_id=chain_id))
-    places = await db.rows(_sql.read_places(connection, chain_id=chain_id))
+async def read_labels(
+    connection: db.Connection, chain_id: uuid.UUID, wanted: Collection[str]
+) -> Labels:
+    """What is wanted of `stores`, `placements` and `places`."""
+
+    async def rows(name: str) -> list[asyncpg.Record]:
+        if name not in wanted:
+            return []
+        return await db.fetch(_sql, f"read_{name}", connection, chain_id=chain_id)
+
     names = await _sql.read_names(connection)
     return Labels(
-        stores=tuple(Store(*row) for row in stores),
-        placements=tuple(Placement(*row) for row in placements),
-        places=tuple(Place(*row) for row in places),
+        stores=tuple(Store(*row) for row in await rows("stores")),
+        placements=tuple(Placement(*row) for row in await rows("placements")),
+        places=tuple(Place(*row) for row in await rows("places")),
         sources=tuple(names["sources"]),
         reasons=tuple(names["reasons"]),
     )
@@ -144,14 +150,14 @@ async def read(
 ) -> Columns:
     """The scans from `since` to before `until`; `stages`, `visitors`, orders and what else of
     `placements`, `stores`, `places` and `ats` is `wanted`."""
-    chunks = await db.rows(
-        _sql.read_chunks(
-            connection,
-            chain_id=chain_id,
-            since=since,
-            until=until,
-            **{name: name in wanted for name in ("placements", "stores", "places", "ats")},
-        )
+    chunks = await db.fetch(
+        _sql,
+        "read_chunks",
+        connection,
+        chain_id=chain_id,
+        since=since,
+        until=until,
+        **{name: name in wanted for name in ("placements", "stores", "places", "ats")},
     )
     count = sum(chunk["scans"] for chunk in chunks)
     orders, cents = np.zeros(count, np.int32), np.zeros(count, np.int64)
@@ -180,7 +186,9 @@ async def read(
 async def read_lost(
     connection: db.Connection, chain_id: uuid.UUID, since: datetime | None, until: datetime | None
 ) -> Lost:
-    chunks = await db.rows(_sql.read_lost(connection, chain_id=chain_id, since=since, until=until))
+    chunks = await db.fetch(
+        _sql, "read_lost", connection, chain_id=chain_id, since=since, until=until
+    )
     found = Lost(
         reasons=_numbers(_of(chunks, "losts"), ">i2").astype(np.int16),
         places=_numbers(_of(chunks, "lost_places"), ">i4").astype(np.int32),

@@ -39,6 +39,18 @@ async def rows(selected: AsyncIterator[asyncpg.Record]) -> list[asyncpg.Record]:
     return [row async for row in selected]
 
 
+async def fetch(
+    queries: Any, name: str, connection: Connection, **values: object
+) -> list[asyncpg.Record]:
+    """All rows of a named select in one round trip; `rows` takes one for every fifty of them, which
+    matters where there are thousands."""
+    order = queries.driver_adapter.var_sorted[name]
+    found: list[asyncpg.Record] = await connection.fetch(
+        getattr(queries, name).sql, *(values[each] for each in order)
+    )
+    return found
+
+
 async def prepare(connection: Connection) -> None:
     """JSON as Python values, on every connection that we open."""
     for json_type in ("json", "jsonb"):

@@ -15,7 +15,7 @@ from service import db, errors
 _sql = db.load("rollups")
 
 _LOCK = 0x726F6C6C  # "roll": one session at a time, whichever worker's
-_KEEPER = 0x6B656570  # "keep": one worker at a time does what comes round
+KEEPER = 0x6B656570  # "keep": one worker at a time does what comes round
 # Scans of one transaction.
 _AT_ONCE = 10_000
 # As many as are followed before a report is read, so that it knows of what has just happened.
@@ -45,14 +45,14 @@ async def follow(connection: db.Connection, *, most: int | None = None) -> int:
 
 async def keep_up(connection: db.Connection) -> int:
     """One worker's turn to bring the roll-ups up to now; nothing if another is at it."""
-    if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _KEEPER):
+    if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", KEEPER):
         return 0
     try:
         done = await follow(connection)
         while await merge(connection):
             pass
     finally:
-        await connection.execute("SELECT pg_advisory_unlock($1)", _KEEPER)
+        await connection.execute("SELECT pg_advisory_unlock($1)", KEEPER)
     return done
 
 

@@ -177,7 +177,7 @@ class Settings(BaseSettings):
 
     # Reports
     rollup_s: float = Field(
-        5,
+        15,
         gt=0,
         le=60,
         description="seconds between two rounds that bring the reports up to date",

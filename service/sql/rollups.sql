@@ -43,15 +43,24 @@ WITH taken AS (
     SELECT DISTINCT chain_id, scan_id FROM taken
 ), told AS (
     INSERT INTO rollup_batch
-    SELECT story.* FROM asked JOIN scan_stories AS story USING (chain_id, scan_id)
+    -- OFFSET 0: scan by scan. Otherwise all stories are read, and joined with what was asked.
+    SELECT story.* FROM asked CROSS JOIN LATERAL (
+        SELECT * FROM scan_stories AS s
+        WHERE s.chain_id = asked.chain_id AND s.scan_id = asked.scan_id OFFSET 0
+    ) AS story
 )
 SELECT count(*) FROM taken;
 
 -- name: number_stores()!
+WITH highest AS MATERIALIZED (
+    SELECT chain_id, (SELECT coalesce(max(number), 0) FROM report_stores k
+                      WHERE k.chain_id = chains.chain_id) AS number
+    FROM (SELECT DISTINCT chain_id FROM rollup_batch) AS chains
+)
 INSERT INTO report_stores (chain_id, number, store)
 SELECT chain_id,
     row_number() OVER (PARTITION BY chain_id ORDER BY store)
-        + coalesce((SELECT max(number) FROM report_stores k WHERE k.chain_id = new.chain_id), 0),
+        + (SELECT number FROM highest h WHERE h.chain_id = new.chain_id),
     store
 FROM (SELECT DISTINCT chain_id, store FROM rollup_batch WHERE store IS NOT NULL) AS new
 WHERE NOT EXISTS (
@@ -59,11 +68,15 @@ WHERE NOT EXISTS (
 );
 
 -- name: number_placements()!
+WITH highest AS MATERIALIZED (
+    SELECT chain_id, (SELECT coalesce(max(number), 0) FROM report_placements k
+                      WHERE k.chain_id = chains.chain_id) AS number
+    FROM (SELECT DISTINCT chain_id FROM rollup_batch) AS chains
+)
 INSERT INTO report_placements (chain_id, number, placement)
 SELECT chain_id,
     row_number() OVER (PARTITION BY chain_id ORDER BY placement)
-        + coalesce((SELECT max(number) FROM report_placements k WHERE k.chain_id = new.chain_id),
-                   0),
+        + (SELECT number FROM highest h WHERE h.chain_id = new.chain_id),
     placement
 FROM (SELECT DISTINCT chain_id, ARRAY[entry, placement] AS placement FROM rollup_batch) AS new
 WHERE NOT EXISTS (
@@ -72,10 +85,15 @@ WHERE NOT EXISTS (
 );
 
 -- name: number_places()!
+WITH highest AS MATERIALIZED (
+    SELECT chain_id, (SELECT coalesce(max(number), 0) FROM report_places k
+                      WHERE k.chain_id = chains.chain_id) AS number
+    FROM (SELECT DISTINCT chain_id FROM rollup_batch) AS chains
+)
 INSERT INTO report_places (chain_id, number, place)
 SELECT chain_id,
     row_number() OVER (PARTITION BY chain_id ORDER BY place)
-        + coalesce((SELECT max(number) FROM report_places k WHERE k.chain_id = new.chain_id), 0),
+        + (SELECT number FROM highest h WHERE h.chain_id = new.chain_id),
     place
 FROM (
     SELECT chain_id, ARRAY[province, city, district] AS place FROM rollup_batch
@@ -88,10 +106,15 @@ WHERE place <> '{null,null,null}' AND NOT EXISTS (
 
 -- name: number_visitors()!
 -- In the order in which they first came: neighbours in time are neighbours in number.
+WITH highest AS MATERIALIZED (
+    SELECT chain_id, (SELECT coalesce(max(number), 0) FROM visitor_numbers k
+                      WHERE k.chain_id = chains.chain_id) AS number
+    FROM (SELECT DISTINCT chain_id FROM rollup_batch) AS chains
+)
 INSERT INTO visitor_numbers (chain_id, visitor_id, number)
 SELECT chain_id, visitor_id,
     row_number() OVER (PARTITION BY chain_id ORDER BY first_id)
-        + coalesce((SELECT max(number) FROM visitor_numbers k WHERE k.chain_id = new.chain_id), 0)
+        + (SELECT number FROM highest h WHERE h.chain_id = new.chain_id)
 FROM (
     SELECT chain_id, visitor_id, min(scan_id::text) AS first_id FROM rollup_batch
     WHERE NOT bot GROUP BY chain_id, visitor_id
@@ -145,7 +168,7 @@ WITH written AS (
         cents = excluded.cents
     WHERE row(f.*) IS DISTINCT FROM row(excluded.*)
     RETURNING chain_id, scan_id
-), minutes AS (
+), minutes AS MATERIALIZED (
     SELECT chain_id, minute, uuid7_floor(minute) AS first_id
     FROM (SELECT DISTINCT chain_id, date_trunc('minute', uuid7_time(scan_id), 'UTC') AS minute
           FROM written) AS touched

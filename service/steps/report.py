@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -117,10 +117,9 @@ async def read(
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         as_of = await rollups.as_of(connection)
         timezone = await timezone_of(connection, chain_id)
-        labels = await columns.read_labels(connection, chain_id)
-        scans = await columns.read(
-            connection, chain_id, which.since, which.until, wanted={*which.needs(), *wanted}
-        )
+        needed = {*which.needs(), *wanted}
+        labels = await columns.read_labels(connection, chain_id, needed)
+        scans = await columns.read(connection, chain_id, which.since, which.until, wanted=needed)
     # Other requests go on while many numbers are looked at.
     scans = await asyncio.to_thread(which.of, scans, labels)
     return Read(scans, labels, as_of, timezone)
@@ -158,29 +157,38 @@ def _funnel(found: Read, by: By) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def count_all(scans: Columns) -> dict[str, Any]:
     """The figures of all of these scans, keyed "total"."""
     everything = Groups(("total",), np.zeros(len(scans), np.int32))
-    return {"key": "total", **figures(columns.count(scans, everything), 0)}
+    return {"key": "total", **figures(columns.count(scans, everything))[0]}
 
 
 def grouped(scans: Columns, groups: Groups) -> list[tuple[str | None, dict[str, Any]]]:
     """The figures of every key that has a scan, by key, null last."""
     counts = columns.count(scans, groups)
     there = np.flatnonzero(counts["scans"] + counts["bots"])
-    found = [(groups.keys[place], figures(counts, int(place))) for place in there]
+    rows = figures({name: column[there] for name, column in counts.items()})
+    found = [(groups.keys[place], row) for place, row in zip(there, rows, strict=True)]
     return sorted(found, key=lambda item: (item[0] is None, item[0] or ""))
 
 
-def figures(counts: dict[str, Ints], place: int) -> dict[str, Any]:
-    """One row's figures: the counts, conversion with its 95 % interval, and the revenue."""
-    row = {name: int(counts[name][place]) for name in COUNTS}
-    low, high = intervals.wilson(row["joined"], row["scans"])
-    conversion = row["joined"] / row["scans"] if row["scans"] else None
+def figures(counts: Mapping[str, Ints]) -> list[dict[str, Any]]:
+    """A row for each number in the counts' columns: the counts, conversion with its 95 % interval,
+    and the revenue."""
+    names = (*COUNTS, *BESIDE, "cents")
+    return [
+        _figures(dict(zip(names, values, strict=True)))
+        for values in zip(*(counts[name].tolist() for name in names), strict=True)
+    ]
+
+
+def _figures(counts: dict[str, int]) -> dict[str, Any]:
+    joined, scans = counts["joined"], counts["scans"]
+    low, high = intervals.wilson(joined, scans)
     return {
-        **row,
-        "conversion": share(conversion),
+        **{name: counts[name] for name in COUNTS},
+        "conversion": share(joined / scans if scans else None),
         "conversion_low": share(low),
         "conversion_high": share(high),
-        **{name: int(counts[name][place]) for name in BESIDE},
-        "revenue": int(counts["cents"][place]) / 100,
+        **{name: counts[name] for name in BESIDE},
+        "revenue": counts["cents"] / 100,
     }
 
 
@@ -268,7 +276,7 @@ async def unserved(
         return []
     await rollups.catch_up(connection)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        labels = await columns.read_labels(connection, chain_id)
+        labels = await columns.read_labels(connection, chain_id, ("places",))
         lost = await columns.read_lost(connection, chain_id, since, until)
     return await asyncio.to_thread(_unserved, lost, labels, grid)
 

@@ -25,6 +25,7 @@ NAMES = {
     "scans": "visitors' requests through HTTP, each durable before it is answered",
     "warnings": "a look for what to warn of, of 30,000 stores",
     "history": "months of past days, by the code that serves today",
+    "reports": "reports from roll-ups against raw rows, and what roll-ups cost: ten million scans",
     "crashes": "workers and PostgreSQL killed under load, and what was answered counted",
 }
 

@@ -27,11 +27,12 @@ SELECT s.chain_id, s.scan_id, s.scanned_at, s.visitor_id, s.entry, s.placement,
     coalesce(r.located, false) AS located,
     coalesce(r.shown, false) AS shown,
     w.pressed, w.reported, w.verified, w.joined,
-    EXISTS (
+    -- No join is without evidence.
+    CASE WHEN w.pressed OR w.reported OR w.verified THEN EXISTS (
         SELECT FROM joins j
         WHERE j.chain_id = s.chain_id AND j.scan_id = s.scan_id AND j.join_id >= born.since_id
           AND j.left_at IS NOT NULL
-    ) AS "left",
+    ) ELSE false END AS "left",
     -- Why the visitor went without a code, if they did, and where they then were.
     lost.reason AS lost,
     CASE WHEN lost.reason IS NOT NULL THEN r.last_province END AS lost_province,
@@ -42,7 +43,9 @@ SELECT s.chain_id, s.scan_id, s.scanned_at, s.visitor_id, s.entry, s.placement,
 FROM scans s
 -- OFFSET 0: worked out once a scan, not once a use.
 CROSS JOIN LATERAL (
-    SELECT uuid7_floor(s.scanned_at - interval '1 hour') AS since_id OFFSET 0
+    -- An hour is 55 times 2^16 milliseconds: this looks at the first four bytes alone.
+    SELECT (lpad(to_hex(('x' || left(s.scan_id::text, 8))::bit(32)::bigint - 56), 8, '0')
+            || '000000000000000000000000')::uuid AS since_id OFFSET 0
 ) AS born
 LEFT JOIN LATERAL (
     SELECT r.store, r.source, r.province, r.city, r.district, r.outcome = 'code' AS shown,
