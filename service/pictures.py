@@ -23,6 +23,11 @@ UNPACKED_MAX_BYTES = 4_000_000_000
 """Of all pictures of a ZIP together: 20,000 of 200 kB."""
 
 _DIRECTORY_MAX_BYTES = FILES_MAX * 200  # of a ZIP: its files' names and sizes
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, OSError, ValueError, RuntimeError, EOFError,
+)  # fmt: skip
+"""What zipfile raises where a ZIP is not what it says."""
+
 _END = b"PK\x05\x06"
 _PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 """Other ways take memory as the file says."""
@@ -57,7 +62,7 @@ def is_archive(file: BinaryIO) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return "[Content_Types].xml" not in archive.namelist()
-    except zipfile.BadZipFile:
+    except _BROKEN:
         return True
     finally:
         file.seek(0)
@@ -71,7 +76,7 @@ def in_zip(file: BinaryIO) -> list[File]:
     _check_directory(file)
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except _BROKEN as error:
         raise errors.BadInput.of("file", f"the ZIP can't be read: {error}") from error
     members = [
         member
@@ -151,7 +156,7 @@ def _unzip(
         try:
             with archive.open(member) as file:
                 data = file.read(reading.PICTURE_MAX_BYTES + 1)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
+        except _BROKEN as error:
             raise Refused("file", "it is damaged in the ZIP", "damaged") from error
         left.take(len(data))
         return data

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ NAMES = {
     "places": "position to province, city, district",
     "datums": "WGS-84, GCJ-02, BD-09",
     "addresses": "IP address to position",
-    "codes": "QR codes read and drawn",
+    "codes": "QR codes read and drawn; of photographs, which are read (--pictures FOLDER)",
     "importing": "30,000 stores from a CSV file into PostgreSQL",
     "orders": "a million orders taken and matched, and what HQ asks of them",
     "scans": "visitors' requests through HTTP, each durable before it is answered",
@@ -42,10 +43,23 @@ def main() -> None:
     parser.add_argument(
         "--stores", type=Path, metavar="FILE", help="measure these: a CSV file with lon, lat"
     )
+    folder = os.environ.get("NEARCODE_BENCH_PICTURES")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        default=Path(folder) if folder else None,
+        help="read these photographs, and not some that are made up",
+    )
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(NAMES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    options = Options(seed=asked.seed, scale=asked.scale, stores_file=asked.stores)
+    options = Options(
+        seed=asked.seed,
+        scale=asked.scale,
+        stores_file=asked.stores,
+        pictures=asked.pictures,
+    )
     print(f"{measuring.machine()}\nseed {options.seed}, scale {options.scale:g}\n", flush=True)
     for name in asked.names or NAMES:
         start = time.perf_counter()

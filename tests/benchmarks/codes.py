@@ -8,7 +8,7 @@ import zxingcpp
 from PIL import Image, ImageFilter
 
 from service import qr
-from tests.benchmarks import measuring
+from tests.benchmarks import measuring, pictures
 from tests.benchmarks.measuring import Job
 from tests.benchmarks.options import Options
 
@@ -19,6 +19,7 @@ _DRAWING = "floor: qrcode's own PNG"
 
 
 def run(options: Options) -> Iterator[str]:
+    yield from pictures.run(options)
     rounds = options.scaled(_ROUNDS, least=3)
     drawn = [qr.png(_payload(number)) for number in range(_CODES)]
     photos = [_photo(picture) for picture in drawn]

@@ -12,11 +12,13 @@ from tests.benchmarks.worlds import Degrees
 @dataclass(frozen=True, slots=True)
 class Options:
     """`scale` makes everything that is repeated fewer or more; `stores_file` is a CSV file with
-    columns `lon` and `lat` to measure instead of the world made up around real shops."""
+    columns `lon` and `lat` to measure instead of the world made up around real shops; `pictures` is
+    a folder of photographs to read instead of some that are made up."""
 
     seed: int = 1
     scale: float = 1.0
     stores_file: Path | None = None
+    pictures: Path | None = None
 
     @property
     def stores_are(self) -> str:

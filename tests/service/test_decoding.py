@@ -9,7 +9,6 @@ import sys
 import time
 import zlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from PIL import Image
 
 from service import decoding, errors, qr, reading
 from service.settings import Settings
+from tests.readers import children, open_files, told_of
 
 GROUP = "https://work.weixin.qq.com/gm/0123456789abcdef0123456789abcdef"
 
@@ -25,24 +25,6 @@ GROUP = "https://work.weixin.qq.com/gm/0123456789abcdef0123456789abcdef"
 async def decoder() -> AsyncIterator[decoding.Decoder]:
     async with decoding.running(Settings(decoders=1)) as started:
         yield started
-
-
-def children() -> set[int]:
-    """The processes that this one has started and that live."""
-    return {
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-        if b"service.reader" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    }
-
-
-def told_of(process: int, what: str) -> str:
-    return Path(f"/proc/{process}/{what}").read_text()
-
-
-def open_files(process: int) -> list[str]:
-    return [str(file.readlink()) for file in Path(f"/proc/{process}/fd").iterdir()]
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
