@@ -539,3 +539,130 @@ def test_what_cannot_be_imported_is_said_and_changes_nothing(shop: Running, brow
         assert opened.page.status_code == 422
     assert opened.client.post("/hq/import/nothing").status_code == 404
     assert shop.hq.get("/api/v1/stores").json() == before
+
+
+# ---------------------------------------------------------------- people, webhooks, orders
+
+
+def post(opened: Console, path: str, values: dict[str, str], page: str) -> str:
+    """Send a form of that page."""
+    opened.open(page)
+    return opened.send(path, values)
+
+
+def test_a_colleague_is_added_changed_and_shown_out(shop: Running, browse: Any) -> None:
+    opened = browse("hq")
+    new = {"role": "read", "name": "财务小王", "email": "Wang@example.com"}
+    told = post(opened, "/hq/people", new, "/hq/people")
+    (link,) = re.findall(r"http://localhost:8000/hq/password/[\w-]+", told)
+    assert link.rpartition("/")[2] not in opened.open("/hq/people"), "the link is told once"
+    (person,) = [p for p in shop.hq.get("/api/v1/people").json()["people"] if p["email"]]
+    assert (person["name"], person["role"]) == ("财务小王", "read")
+    page = f"/hq/person?person={person['person_id']}"
+    change = {"person": person["person_id"], "name": "小王", "role": "hq", "active": "no"}
+    assert "已保存。" in post(opened, "/hq/person", {**change, "email": new["email"]}, page)
+    changed = shop.hq.get(f"/api/v1/people/{person['person_id']}").json()
+    assert (changed["name"], changed["role"], changed["active"]) == ("小王", "hq", False)
+    post(opened, "/hq/people", {**new, "email": "no address"}, "/hq/people")
+    assert opened.page.status_code == 422
+    for path in ("/hq/people", page, "/hq/invitations", "/hq/sessions", "/hq/webhooks"):
+        reader = browse("read")
+        reader.open(path)
+        assert reader.page.status_code == 403, path
+
+
+def test_managers_are_invited_by_a_link_that_can_be_withdrawn(shop: Running, browse: Any) -> None:
+    opened = browse("hq")
+    told = post(opened, "/hq/invitations", {"stores": "S1，S2", "name": "老李"}, "/hq/invitations")
+    (link,) = re.findall(r"http://localhost:8000(/m/join/[\w-]+)", told)
+    (picture,) = re.findall(r'src="(/m/join/[^"]+/qr.svg)"', opened.page.text)
+    assert opened.client.get(picture).headers["content-type"].startswith("image/svg")
+    assert "老李" in opened.client.get(link, headers={"Accept-Language": CHINESE}).text
+    (invitation,) = shop.hq.get("/api/v1/invitations").json()["invitations"]
+    assert invitation["stores"] == ["S1", "S2"]
+    sent = {"invitation": invitation["invitation_id"]}
+    assert "已撤回" in post(opened, "/hq/invitations/revoke", sent, "/hq/invitations")
+    assert shop.hq.get("/api/v1/invitations").json()["invitations"][0]["state"] == "revoked"
+    post(opened, "/hq/invitations", {"stores": "S404"}, "/hq/invitations")
+    assert opened.page.status_code == 422
+    opened.open("/hq/invitations")
+    opened.page = opened.client.post(
+        "/hq/invitations/import",
+        data={"token": opened.token},
+        files={"file": ("m.csv", b"store,name\nS1,Ann\nS404,Bob\n")},
+    )
+    assert len(set(re.findall(r"/m/join/[\w-]{20,}", opened.page.text))) == 1
+    assert "S404" in opened.text
+
+
+def test_a_browser_is_signed_out_from_the_list(shop: Running, browse: Any) -> None:
+    opened, other = browse("hq"), browse("read")
+    assert "人员" not in other.open("/hq"), "a reader has no such page"
+    opened.open("/hq/sessions")
+    (session,) = re.findall(r'name="session" value="([^"]+)"', opened.page.text)
+    assert "已退出。" in opened.send("/hq/sessions/end", {"session": session})
+    assert "密钥" in other.open("/hq")
+    assert 'name="key"' in other.page.text, "signed out"
+
+
+def test_a_webhook_is_made_changed_and_deleted(shop: Running, browse: Any) -> None:
+    opened = browse("hq")
+    new = {"url": "https://192.168.0.10/hook", "description": "CRM", "events": "join.left"}
+    assert "没有保存" in post(opened, "/hq/webhooks", new, "/hq/webhooks"), "a private network"
+    assert shop.hq.get("/api/v1/webhooks").json()["webhooks"] == []
+    new["url"] = "https://1.1.1.1/hook"  # nobody leaves here, so nothing is ever sent there
+    told = post(opened, "/hq/webhooks", new, "/hq/webhooks")
+    assert "whsec_" in told
+    (made,) = shop.hq.get("/api/v1/webhooks").json()["webhooks"]
+    page = f"/hq/webhook?webhook={made['webhook_id']}"
+    assert "whsec_" not in opened.open(page), "the secret is told once"
+    change = {**new, "webhook": made["webhook_id"], "enabled": "no"}
+    assert "已保存。" in post(opened, "/hq/webhook", change, page)
+    assert shop.hq.get("/api/v1/webhooks").json()["webhooks"][0]["enabled"] is False
+    gone = post(opened, "/hq/webhook/delete", {"webhook": made["webhook_id"]}, page)
+    assert "推送已删除" in gone
+    assert shop.hq.get("/api/v1/webhooks").json()["webhooks"] == []
+
+
+def test_orders_are_listed_and_the_unmatched_are_not_hidden(busy: Running, browse: Any) -> None:
+    scan_id = busy.scan("buyer", placement="poster-1")
+    busy.locate(scan_id, *HERE)
+    busy.tell(scan_id, "pressed")
+    at = datetime.now(UTC).isoformat()
+    orders = [
+        {"order": "W1", "at": at, "amount": "18.50", "scan_id": scan_id},
+        {"order": "W2", "at": at, "amount": "7.00", "member": "nobody-known"},
+    ]
+    running.answered(busy.hq.post("/api/v1/orders", json={"orders": orders}))
+    opened = browse("hq")
+    told = opened.open("/hq/orders")
+    assert "W1" in told
+    assert "没对上" in told
+    assert "W1" not in opened.open("/hq/orders?matched=no").partition("订单号")[2]
+    _head, *rows = rows_of(opened.client.get("/hq/orders.csv?matched=yes"))
+    assert [row[0] for row in rows] == ["W1"]
+    tree = opened.open("/hq/revenue?by=store")
+    assert "收入 18.50 已减退款" in tree
+    assert "没有对上会员的订单 1 7.00" in tree
+    assert "新会员 · " in tree
+
+
+def test_the_map_the_boards_and_the_comparison_show_the_reports(busy: Running, browse: Any) -> None:
+    opened = browse("hq")
+    assert "人民广场店 S1 上海市 8 4 50.0%" in opened.open("/hq/map?q=S1")
+    assert "附近没有门店 西藏自治区 拉萨市" in opened.open("/hq/map?show=unserved")
+    assert "1 人民广场店 S1 · 上海市 8 4 50.0%" in opened.open("/hq/boards")
+    assert "门口海报 poster-1 海报" in opened.open("/hq/results")
+    assert "还没有两个版本可比" in opened.open("/hq/compare")
+    for variant in "ab":
+        body = {"placement": variant, "name": variant, "channel": "sms", "variant": variant.upper()}
+        running.answered(busy.hq.post("/api/v1/entries/tea/placements", json=body))
+        for number in range(15):
+            scan_id = busy.scan(f"{variant}{number}", placement=variant)
+            busy.locate(scan_id, *HERE)
+            if variant == "b":
+                busy.tell(scan_id, "pressed")
+    compared = busy.hq.get("/api/v1/reports/compare").json()
+    assert compared["winner"] == "B"
+    assert compared["sentence"]["zh"] in opened.open("/hq/compare")
+    assert compared["sentence"]["en"] in opened.open("/hq/compare", ENGLISH)
