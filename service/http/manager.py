@@ -30,7 +30,7 @@ from service.web import manager, manager_words
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _FOLD_FROM = 4  # stores: so many are shown in brief, to be unfolded
-_MOST_WARNINGS = 200
+_MOST_WARNINGS = 1000  # of all stores that are shown
 
 
 @router.get("/m")
@@ -86,33 +86,38 @@ async def _page(
                 most=MOST_STORES + 1,
             )
         shown = rows[:MOST_STORES]
-        warned = await warnings.open_for(
-            connection, caller.chain_id, caller.scope, most=_MOST_WARNINGS
-        )
-        cards = await _cards(connection, visit, shown, warned)
+        cards = await _cards(connection, visit, shown)
+        folded = len(cards) >= _FOLD_FROM
+        attention = await _attention(connection, visit) if folded else []
     next_url = None
     if len(rows) > MOST_STORES:
         after = context.cursor(shown[-1]["store"])
         next_url = f"/m?{urlencode({'q': q, 'cursor': after})}"
-    attention = {row["store"]: row["store_name"] for row in warned if row["store"] is not None}
     return manager.StoresPage(
         stores=cards,
-        attention=[] if caller.role is not Role.MANAGER else list(attention.items()),
+        attention=attention,
         mine=caller.role is Role.MANAGER,
         q=q if many else None,
         single=store is not None and len(caller.stores) != 1,
-        folded=len(cards) >= _FOLD_FROM,
+        folded=folded,
         next_url=next_url,
         later=bool(cursor),
         notice=notice,
     )
 
 
+async def _attention(connection: Any, visit: Visit) -> list[tuple[str, str]]:
+    """A manager's stores that have warnings, the gravest first. HQ has a page for them."""
+    if visit.caller.role is not Role.MANAGER:
+        return []
+    warned = await warnings.open_for(
+        connection, visit.caller.chain_id, visit.caller.scope, most=_MOST_WARNINGS
+    )
+    return list({row["store"]: row["store_name"] for row in warned}.items())
+
+
 async def _cards(
-    connection: Any,
-    visit: Visit,
-    rows: Sequence[asyncpg.Record],
-    warned: Sequence[asyncpg.Record],
+    connection: Any, visit: Visit, rows: Sequence[asyncpg.Record]
 ) -> list[manager.StoreCard]:
     chain_id = visit.caller.chain_id
     codes = {
@@ -125,6 +130,7 @@ async def _cards(
     of_all = [code.code_id for own in codes.values() for code in own]
     said = await complaints.of_codes(connection, chain_id, of_all)
     figures = await _figures(connection, visit, list(codes))
+    warned = await warnings.open_for(connection, chain_id, list(codes), most=_MOST_WARNINGS)
     return [
         manager.StoreCard(
             store=row["store"],
