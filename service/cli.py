@@ -5,7 +5,6 @@ What serves HTTP is imported by the commands that serve: the others start in hal
 
 import asyncio
 import contextlib
-import csv
 import functools
 import getpass
 import itertools
@@ -55,6 +54,7 @@ from service import (
     qr,
     retention,
     rollups,
+    sheets,
     tabular,
     throttle,
     visits,
@@ -403,15 +403,12 @@ def _pictures_in(source: Path, stack: contextlib.ExitStack) -> list[pictures.Fil
 
 
 def _write_report(path: Path, lines: Sequence[bulk.Line]) -> None:
-    """As spreadsheets read it: with a byte order mark."""
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("row", "file", "store", "became", "field", "reason", "detail"))
-        for line in lines:
-            writer.writerow(
-                (line.row, line.file, line.store, line.became.value, line.field, line.reason,
-                 line.detail)
-            )  # fmt: skip
+    header = ("row", "file", "store", "became", "field", "reason", "detail")
+    rows = [
+        (line.row, line.file, line.store, line.became.value, line.field, line.reason, line.detail)
+        for line in lines
+    ]
+    path.write_bytes(sheets.as_csv(header, rows))
 
 
 @import_app.command("placements")

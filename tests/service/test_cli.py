@@ -181,6 +181,17 @@ def test_codes_come_from_a_table_a_folder_and_a_zip(nearcode: Nearcode, tmp_path
     assert "created 2, updated 0, unchanged 0, rejected 2" in said
     assert "XX999.png: there is no store XX999" in said
     assert "SH002.png: this is not a JPEG" in said
+    told = tmp_path / "told.csv"
+    again = nearcode("import", "codes", folder, "--chain", "tea", "--report", told)
+    assert "created 0, updated 0, unchanged 2, rejected 2" in well(again)
+    with told.open(encoding="utf-8-sig", newline="") as lines:
+        became = {row["file"]: (row["became"], row["reason"]) for row in csv.DictReader(lines)}
+    assert became == {
+        "SH001.png": ("unchanged", ""),
+        "SH001-2.jpg": ("unchanged", ""),
+        "SH002.png": ("rejected", "not_a_picture"),
+        "XX999.png": ("rejected", "no_store"),
+    }
     packed = tmp_path / "codes.zip"
     with zipfile.ZipFile(packed, "w") as archive:
         for file in folder.iterdir():
