@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import re
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,9 @@ from service.simulate import command, crowd, history
 from service.steps import hold, report
 from tests import conftest, running
 from tests.service import auditing
+from tests.service.test_cli import Nearcode, badly, nearcode, well
+
+__all__ = ["nearcode"]
 
 SETTINGS = Settings()
 SHANGHAI, NEW_YORK = ZoneInfo("Asia/Shanghai"), ZoneInfo("America/New_York")
@@ -379,6 +383,62 @@ async def test_members_buy_and_a_run_that_was_cut_off_before_that_makes_up_for_i
 
 
 # ---------------------------------------------------------------- by the command line
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_url: str, template: str) -> str:
+    """A migrated database, for the commands of this module."""
+    running.run(conftest.execute(postgres_url, f"CREATE DATABASE cli_history TEMPLATE {template}"))
+    return conftest.with_database(postgres_url, "cli_history")
+
+
+def test_the_command_writes_a_history_and_goes_on_with_it(
+    nearcode: Nearcode, module_database_url: str
+) -> None:
+    async def prepare() -> None:
+        connection = await db.connect(module_database_url)
+        await chain_of(connection)
+        await connection.close()
+
+    running.run(prepare())
+    past = ("simulate", "--history", "2d", "--scans-a-day", 20)
+    said = well(nearcode(*past))
+    assert re.search(r"^[1-9]\d* scans, \d+ joins, \d+ left, \d+ orders, from ", said)
+    assert said.count("\n") == 1
+    assert re.search(r"^0 scans, ", well(nearcode(*past)))
+    assert "seed 1" in badly(nearcode(*past, "--seed", 2))
+    assert "--history" in badly(nearcode("simulate", "--history", "long"))
+
+
+def test_a_history_is_not_written_into_another_machines_database_by_accident(
+    nearcode: Nearcode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARCODE_DATABASE_URL", "postgresql://me:pw@db.example.com/nearcode")
+    assert "--yes" in badly(nearcode("simulate", "--history", "30d"))
+
+
+async def test_the_demo_writes_its_past_once_and_then_the_days_that_are_missing(
+    database_url: str, conn: db.Connection
+) -> None:
+    chain_id = await chain_of(conn)
+
+    async def asked(*, is_new: bool) -> history.Span | None:
+        return await command.demo_span(
+            database_url, SETTINGS, chain="tea", entry="tea", is_new=is_new
+        )
+
+    assert await asked(is_new=False) is None, "it began without a past"
+    new = await asked(is_new=True)
+    assert new is not None
+    assert timedelta(days=58) < new.until - new.since < timedelta(days=63)
+    written = "INSERT INTO histories VALUES ($1, 'tea', 7, 99, $2, $3, '{}')"
+    lately = datetime.now(UTC) - timedelta(hours=20)
+    await conn.execute(written, chain_id, UNTIL, lately)
+    assert await asked(is_new=False) is None
+    await conn.execute("UPDATE histories SET written_until = $1", lately - timedelta(days=2))
+    missing = await asked(is_new=False)
+    assert missing is not None
+    assert (missing.seed, missing.scans_a_day) == (7, 99)
 
 
 @pytest.mark.parametrize(
