@@ -285,10 +285,10 @@ class _Change:
         if not scan_ids:
             return
         scans = {**self._chain, "scan_ids": sorted(scan_ids)}
-        await _sql.count_revenue_days(self._connection, sign=-1, **scans)
+        await _sql.count_revenue(self._connection, sign=-1, **scans)
         await _sql.recount_scans(self._connection, **scans)
         await _sql.forget_scans(self._connection, **scans)
-        await _sql.count_revenue_days(self._connection, sign=1, **scans)
+        await _sql.count_revenue(self._connection, sign=1, **scans)
         await rollups.touch(self._connection, self._chain["chain_id"], scans["scan_ids"])
 
 

@@ -198,15 +198,16 @@ async def _sums(
     tz: tzinfo,
 ) -> dict[str | None, asyncpg.Record]:
     days, pieces = split(which.since, which.until, tz)
+    spans = _spans(days, by, which) if days is not None else []
     rows = await db.rows(
         _sql.revenue(
             connection,
             chain_id=chain_id,
             by=by.value,
             currency=currency,
-            whole=days is not None,
-            first_day=days[0] if days else None,
-            end_day=days[1] if days else None,
+            steps=[step for step, _, _ in spans],
+            firsts=[first for _, first, _ in spans],
+            ends=[end for _, _, end in spans],
             sinces=[since for since, _ in pieces],
             untils=[until for _, until in pieces],
             entry=which.entry,
@@ -220,6 +221,35 @@ async def _sums(
 
 
 Days = tuple[date | None, date | None]
+
+_TIMES = (By.DAY, By.WEEK, By.MONTH)
+
+
+def _spans(days: Days, by: By, which: Which) -> list[tuple[str, date, date]]:
+    """What is read of whole days, from the first to before the end: the fewest rows that tell."""
+    first, end = days[0] or date.min, days[1] or date.max
+    filters = (which.entry, which.store, which.city, which.channel, which.scope)
+    if by in (By.NONE, *_TIMES) and all(value is None for value in filters):
+        return [("total", first, end)]
+    if by in (By.DAY, By.WEEK):
+        return [("day", first, end)]
+    return months(first, end)
+
+
+def months(first: date, end: date) -> list[tuple[str, date, date]]:
+    """The whole months, and the days before and after them."""
+    from_month = first if first.day == 1 else _next_month(first)
+    to_month = end if end == date.max else end.replace(day=1)
+    if from_month >= to_month:
+        return [("day", first, end)]
+    spans = [
+        ("day", first, from_month), ("month", from_month, to_month), ("day", to_month, end),
+    ]  # fmt: skip
+    return [span for span in spans if span[1] < span[2]]
+
+
+def _next_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
 def split(

@@ -167,18 +167,24 @@ ON CONFLICT (chain_id, day, currency, store, matched) DO UPDATE
 SET orders = d.orders + excluded.orders, refunds = d.refunds + excluded.refunds,
     sales = d.sales + excluded.sales, refunded = d.refunded + excluded.refunded;
 
--- name: count_revenue_days(chain_id, scan_ids, sign)!
+-- name: count_revenue(chain_id, scan_ids, sign)!
 -- What is kept of these scans into the sums (`sign` 1) or out of them (-1).
-INSERT INTO revenue_days AS d
-    (chain_id, day, currency, entry, placement, store, city, buyers, orders, refunds, sales,
+INSERT INTO revenue_sums AS d
+    (chain_id, step, day, currency, entry, placement, store, city, buyers, orders, refunds, sales,
      refunded, first_revenue)
-SELECT s.chain_id, s.day, s.currency, s.entry, s.placement, s.store, s.city,
-    :sign::int * count(*), :sign::int * sum(s.orders), :sign::int * sum(s.refunds),
-    :sign::int * sum(s.sales), :sign::int * sum(s.refunded), :sign::int * sum(s.first_revenue)
+SELECT s.chain_id, sums.*, :sign::int * count(*), :sign::int * sum(s.orders),
+    :sign::int * sum(s.refunds), :sign::int * sum(s.sales), :sign::int * sum(s.refunded),
+    :sign::int * sum(s.first_revenue)
 FROM scan_orders s
+CROSS JOIN LATERAL (
+    VALUES ('day', s.day, s.currency, s.entry, s.placement, s.store, s.city),
+        ('month', date_trunc('month', s.day::timestamp)::date, s.currency, s.entry, s.placement,
+         s.store, s.city),
+        ('total', s.day, s.currency, '', '', '', '')
+) AS sums (step, day, currency, entry, placement, store, city)
 WHERE s.chain_id = :chain_id AND s.scan_id = ANY(:scan_ids::uuid[])
-GROUP BY 1, 2, 3, 4, 5, 6, 7
-ON CONFLICT (chain_id, currency, day, entry, placement, store, city) DO UPDATE
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+ON CONFLICT (chain_id, step, currency, day, entry, placement, store, city) DO UPDATE
 SET buyers = d.buyers + excluded.buyers, orders = d.orders + excluded.orders,
     refunds = d.refunds + excluded.refunds, sales = d.sales + excluded.sales,
     refunded = d.refunded + excluded.refunded,

@@ -1,15 +1,15 @@
 -- revenue: what scans brought, from the sums that orders.sql keeps. '' is no key.
 
--- name: revenue(chain_id, by, currency, whole, first_day, end_day, sinces, untils, entry, store, city, channel, scope)
--- By key, null for none: the sums of whole days (from first_day to before end_day, nulls: no end;
--- none at all if not `whole`), and of the scans of pieces of days.
+-- name: revenue(chain_id, by, currency, steps, firsts, ends, sinces, untils, entry, store, city, channel, scope)
+-- By key, null for none: the sums of spans of days (from the first to before the end), each read by
+-- days, months or totals; and of the scans of pieces of days.
 WITH counted AS (
     SELECT d.day, d.entry, d.placement, d.store, d.city, d.buyers, d.orders, d.refunds, d.sales,
         d.refunded, d.first_revenue
-    FROM revenue_days d
-    WHERE :whole::boolean AND d.chain_id = :chain_id AND d.currency = :currency AND d.buyers <> 0
-      AND (:first_day::date IS NULL OR d.day >= :first_day)
-      AND (:end_day::date IS NULL OR d.day < :end_day)
+    FROM unnest(:steps::text[], :firsts::date[], :ends::date[]) AS span (step, first, until)
+    JOIN revenue_sums d ON d.chain_id = :chain_id AND d.step = span.step
+        AND d.currency = :currency AND d.day >= span.first AND d.day < span.until
+        AND d.buyers <> 0
     UNION ALL
     SELECT s.day, s.entry, s.placement, s.store, s.city, 1, s.orders, s.refunds, s.sales,
         s.refunded, s.first_revenue

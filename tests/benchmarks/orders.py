@@ -99,7 +99,7 @@ async def _past(
         FROM (SELECT n, $2::timestamptz + random() * make_interval(days => $4::int) AS at
               FROM generate_series(1, $1::int * $5::int) AS n) AS timed
         """,
-        members, start, _STORES, _DAYS, _SCANS_A_MEMBER, timeout=None,
+        members, start, _STORES, _DAYS, _SCANS_A_MEMBER, timeout=3600,
     )  # fmt: skip
     for statement in (
         "INSERT INTO scans (chain_id, scan_id, entry, placement, visitor_id, scanned_at, via)"
@@ -113,8 +113,8 @@ async def _past(
         " store, 'verified', at FROM past WHERE joined",
         "INSERT INTO touched_scans (chain_id, scan_id) SELECT $1, id FROM past",
     ):
-        await connection.execute(statement, chain_id, timeout=None)
-    await connection.execute("ANALYZE", timeout=None)
+        await connection.execute(statement, chain_id, timeout=3600)
+    await connection.execute("ANALYZE", timeout=3600)
     rows = await connection.fetch("SELECT id, at FROM past WHERE joined ORDER BY n")
     return chain_id, [(str(row["id"]), row["at"]) for row in rows]
 
@@ -193,7 +193,7 @@ def _order(
 async def _settle(connection: db.Connection) -> None:
     while await rollups.keep_up(connection):
         pass
-    await connection.execute("VACUUM ANALYZE", timeout=None)
+    await connection.execute("VACUUM ANALYZE", timeout=3600)
 
 
 Ask = Callable[[], Awaitable[object]]

@@ -315,11 +315,16 @@ def scan_orders(world: World) -> Sums:
     return found
 
 
-def revenue_days(world: World) -> Sums:
+def revenue_sums(world: World, step: str) -> Sums:
     """(day, currency, placement, store) -> buyers, orders, refunds, sales, refunded, first."""
     sums: dict[tuple[Any, ...], list[Any]] = {}
     for (_, currency), (day, placement, store, *rest) in scan_orders(world).items():
-        kept_so_far = sums.setdefault((day, currency, placement, store), [0] * 6)
+        key = {
+            "day": (day, currency, placement, store),
+            "month": (day.replace(day=1), currency, placement, store),
+            "total": (day, currency, "", ""),
+        }[step]
+        kept_so_far = sums.setdefault(key, [0] * 6)
         for place, value in enumerate((1, *rest)):
             kept_so_far[place] += value
     return {key: tuple(values) for key, values in sums.items()}
@@ -356,17 +361,20 @@ async def audit(world: World) -> None:
         world.chain_id,
     )
     assert strange == [], "the funnel counts them elsewhere"
-    rows = await world.connection.fetch(
-        "SELECT * FROM revenue_days WHERE chain_id = $1 AND buyers <> 0", world.chain_id
-    )
-    assert {
-        (row["day"], row["currency"], row["placement"], row["store"]): _row(
-            row, "buyers", "orders", "refunds", "sales", "refunded", "first_revenue"
+    for step in ("day", "month", "total"):
+        rows = await world.connection.fetch(
+            "SELECT * FROM revenue_sums WHERE chain_id = $1 AND step = $2 AND buyers <> 0",
+            world.chain_id,
+            step,
         )
-        for row in rows
-    } == revenue_days(world)
+        assert {
+            (row["day"], row["currency"], row["placement"], row["store"]): _row(
+                row, "buyers", "orders", "refunds", "sales", "refunded", "first_revenue"
+            )
+            for row in rows
+        } == revenue_sums(world, step)
     empty = await world.connection.fetchval(
-        "SELECT count(*) FROM revenue_days WHERE chain_id = $1 AND buyers = 0"
+        "SELECT count(*) FROM revenue_sums WHERE chain_id = $1 AND buyers = 0"
         " AND (orders, refunds, sales, refunded, first_revenue) <> (0, 0, 0, 0, 0)",
         world.chain_id,
     )

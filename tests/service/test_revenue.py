@@ -258,3 +258,18 @@ def test_a_period_is_whole_days_and_pieces_and_nothing_is_counted_twice(
         counted = whole + sum(first <= moment < end for first, end in pieces)
         wanted = (since is None or moment >= since) and (until is None or moment < until)
         assert counted == wanted
+
+
+@hypothesis.given(first=st.dates(), days=st.integers(1, 1000), ahead=st.integers(0, 1000))
+def test_whole_months_and_the_days_beside_them_are_all_of_the_days(
+    first: date, days: int, ahead: int
+) -> None:
+    hypothesis.assume(first < date(9990, 1, 1))
+    end, day = first + timedelta(days=days), first + timedelta(days=ahead)
+    spans = revenue.months(first, end)
+    counted = 0
+    for step, start, stop in spans:
+        if step == "month":
+            assert start.day == stop.day == 1
+        counted += start <= day < stop
+    assert counted == (day < end)

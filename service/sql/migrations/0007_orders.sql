@@ -95,9 +95,12 @@ CREATE INDEX scan_orders_by_revenue
     ON scan_orders (chain_id, currency, revenue) INCLUDE (scanned_at, orders, store);
 CREATE INDEX scan_orders_by_time ON scan_orders (chain_id, scanned_at);
 
--- The sums of scan_orders by day and key, kept by the same transactions.
-CREATE TABLE revenue_days (
+-- The sums of scan_orders, kept by the same transactions: by day and key, by month (its first day)
+-- and key, and by day alone ('total', all keys ''). A report reads whole months, the days at its
+-- period's ends, or the days alone if that is all it asks.
+CREATE TABLE revenue_sums (
     chain_id       uuid NOT NULL,
+    step           text NOT NULL CHECK (step IN ('day', 'month', 'total')),
     day            date NOT NULL,
     currency       text NOT NULL,
     entry          text NOT NULL,
@@ -110,7 +113,7 @@ CREATE TABLE revenue_days (
     sales          numeric NOT NULL,
     refunded       numeric NOT NULL,
     first_revenue  numeric NOT NULL,
-    PRIMARY KEY (chain_id, currency, day, entry, placement, store, city)
+    PRIMARY KEY (chain_id, step, currency, day, entry, placement, store, city)
 );
 
 -- The sums of orders by their own day, matched and unmatched, kept by the same transactions. The
