@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from service import catalog, db, errors, qr
+from service import catalog, db, errors, qr, rollups
 from service.domain import Event
 from service.settings import Settings
 from service.simulate import command, crowd, history
@@ -112,6 +112,8 @@ async def test_a_history_holds_what_must_be_true_of_seats_and_leaves_none_behind
     for code_id, (members, joined) in (await auditing.members(conn, chain_id)).items():
         assert members == joined, code_id
     assert await conn.fetchval("SELECT count(*) FROM holds WHERE state = 'held'") == 0
+    compared = await rollups.check(conn, chain_id, span.since, UNTIL)
+    assert compared.equal, compared
     counted = await conn.fetchrow(
         "SELECT count(*) AS scans, count(bot) AS bots, min(scanned_at) AS first,"
         " max(scanned_at) AS last FROM scans"
