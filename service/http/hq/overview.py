@@ -1,13 +1,16 @@
 """The first page: the period's funnel and trend against the period before, what needs attention,
 how the stores and codes stand, and how fresh all of it is."""
 
+import asyncio
+import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Response
 
-from service import boards, lists, printing, warnings
+from service import boards, db, lists, printing, warnings
 from service.directory import Chain
 from service.domain import StoreStatus
 from service.http.hq import attention, figures
@@ -27,25 +30,24 @@ _TOP = 8
 @router.get("/hq")
 async def overview(desk: DeskDep) -> Response:
     chosen = desk.filters
-    today = datetime.combine(desk.now.astimezone(desk.timezone), datetime.min.time(), desk.timezone)
     chain_id = desk.caller.chain_id
     async with desk.service.connection() as connection:
         trend = await boards.trend(connection, chain_id, chosen.which)
-        of_today = await report.funnel(
-            connection, chain_id, by=By.NONE, since=today, **chosen.parts
-        )
-        stores = await report.funnel_of(connection, chain_id, chosen.which, by=By.STORE)
-        cities = await report.funnel_of(connection, chain_id, chosen.which, by=By.CITY)
+        found = await report.read(connection, chain_id, chosen.which, ("stores", "places"))
+        of_today = await _today(desk, connection, trend["rows"])
         unserved = await report.unserved(
             connection, chain_id, since=chosen.begins, until=chosen.ends
         )
         known = await lists.cities(connection, chain_id)
         wrong = await warnings.open_for(connection, chain_id, None, most=_TOP)
+    stores, cities = await asyncio.to_thread(
+        lambda: (_counted(found, By.STORE), _counted(found, By.CITY))
+    )
     best = sorted(
-        (row for row in stores["rows"] if row["key"] is not None and row["joined"]),
+        (row for row in stores if row["key"] is not None and row["joined"]),
         key=lambda row: (-row["joined"], row["key"]),
     )[:_TOP]
-    largest = sorted(cities["rows"], key=lambda row: (-row["scans"], row["key"] or ""))[:_TOP]
+    largest = sorted(cities, key=lambda row: (-row["scans"], row["key"] or ""))[:_TOP]
     return desk.html(
         "overview.html",
         "overview",
@@ -55,7 +57,7 @@ async def overview(desk: DeskDep) -> Response:
         total=trend["total"],
         before=trend["before"]["total"],
         change=trend["change"],
-        today=of_today["total"],
+        today=of_today,
         stages=STAGES,
         trend=_trend(desk, trend),
         warnings=[attention.told(desk, row) for row in wrong],
@@ -66,6 +68,25 @@ async def overview(desk: DeskDep) -> Response:
         estate=_estate(desk.chain, desk.now),
         entry=_first_entry(desk),
     )
+
+
+def _counted(found: report.Read, by: By) -> list[dict[str, Any]]:
+    rows = report.grouped(found.scans, report.groups(found, by))
+    return [{"key": key, **counts} for key, counts in rows]
+
+
+async def _today(
+    desk: Desk, connection: db.Connection, rows: list[dict[str, Any]]
+) -> Mapping[str, Any]:
+    """Today's figures: of the trend, if it goes that far."""
+    day = desk.now.astimezone(desk.timezone).date()
+    if rows and rows[-1]["key"] == day.isoformat():
+        return rows[-1]
+    since = datetime.combine(day, datetime.min.time(), desk.timezone)
+    which = dataclasses.replace(desk.filters.which, since=since, until=None)
+    found = await report.funnel_of(connection, desk.caller.chain_id, which, by=By.NONE)
+    total: dict[str, Any] = found["total"]
+    return total
 
 
 def _period(desk: Desk) -> dict[str, str]:
