@@ -9,12 +9,14 @@ import string
 import zlib
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openpyxl
 import pytest
 
+import service
 from service import qr
 from service.web import hq_words
 from tests import running
@@ -666,3 +668,18 @@ def test_the_map_the_boards_and_the_comparison_show_the_reports(busy: Running, b
     assert compared["winner"] == "B"
     assert compared["sentence"]["zh"] in opened.open("/hq/compare")
     assert compared["sentence"]["en"] in opened.open("/hq/compare", ENGLISH)
+
+
+def test_every_change_that_is_logged_has_words() -> None:
+    root = Path(service.__file__).parent
+    logged = {
+        action
+        for file in root.rglob("*.py")
+        if "web" not in file.relative_to(root).parts
+        for action in re.findall(r'"([a-z_]+\.[a-z_]+)"', file.read_text("utf-8"))
+        if f"thing.{action.partition('.')[0]}" in hq_words.KEYS
+    }
+    files = {name for name in logged if name.endswith((".csv", ".json"))}
+    missing = {f"verb.{name.partition('.')[2]}" for name in logged - files} - hq_words.KEYS
+    assert len(logged) > 20
+    assert missing == set()

@@ -21,8 +21,8 @@ COLUMNS = (
     Column(key="change", sorts=False, wide=True),
 )
 _THINGS = (
-    "store", "code", "entry", "placement", "key", "person", "invitation", "session", "webhook",
-    "order", "chain",
+    "store", "code", "entry", "placement", "orders", "members", "person", "invitation", "session",
+    "key", "webhook", "chain",
 )  # fmt: skip
 _IN_A_FILE = 20_000
 _MOST_SHOWN = 300  # characters of a change
