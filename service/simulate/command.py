@@ -30,8 +30,8 @@ from service.simulate import crowd, drive, history
 
 _SCANS_A_STORE = 5
 _TICK_S = 0.5
-# Some 11,000 scans: what a first `make run` has patience for.
-_DEMO_SEED, _DEMO_DAYS, _DEMO_SCANS_A_DAY = 1, "60d", 170
+# Some 9,000 scans: what a first `make run` has patience for.
+_DEMO_SEED, _DEMO_DAYS, _DEMO_SCANS_A_DAY = 1, "60d", 140
 _WORTH_GOING_ON = timedelta(hours=30)
 _LONGEST_DAYS = 5 * 366
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}

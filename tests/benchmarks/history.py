@@ -18,7 +18,7 @@ from tests.benchmarks import measuring
 from tests.benchmarks.options import Options
 
 _DAYS = 60
-_SCANS_A_DAY = (170, 1000)  # the demo's, and a chain's that is busy
+_SCANS_A_DAY = (140, 1000)  # the demo's, and a chain's that is busy
 
 
 def run(options: Options) -> Iterator[str]:
