@@ -370,30 +370,36 @@ def count(columns: Columns, groups: Groups) -> dict[str, Ints]:
     found = {"scans": table[:, people].sum(axis=1), "bots": table[:, ~people].sum(axis=1)}
     for name, bit in STAGES.items():
         found[name] = table[:, people & ((combos & bit) != 0)].sum(axis=1)
-    person = (columns.stages & BOT) == 0
+    visitors, person = columns.visitors, (columns.stages & BOT) == 0
     if not person.all():
-        codes = codes[person]
-        columns = columns.only(person)
-    found["visitors"] = _distinct(codes, columns.visitors, size)
-    paid = np.flatnonzero((columns.orders != 0) | (columns.cents != 0))
-    for name in ("orders", "cents"):
-        sums = np.zeros(size, np.int64)
-        np.add.at(sums, codes[paid], getattr(columns, name)[paid])
-        found[name] = sums
+        codes, visitors = codes[person], visitors[person]
+    found["visitors"] = _distinct(codes, visitors, size)
+    found |= {name: np.zeros(size, np.int64) for name in ("orders", "cents")}
+    if columns.orders.any() or columns.cents.any():
+        paid = np.flatnonzero(((columns.orders != 0) | (columns.cents != 0)) & person)
+        for name in ("orders", "cents"):
+            np.add.at(found[name], groups.codes[paid], getattr(columns, name)[paid])
     return found
 
 
 def _distinct(codes: npt.NDArray[Any], visitors: Numbers, size: int) -> Ints:
-    """How many different visitors each key has. Who came once needs no comparison."""
+    """How many different visitors each key has. Nearly all have one key or two, their lowest and
+    their highest: nothing must be sorted for those."""
     if not len(visitors):
         return np.zeros(size, np.int64)
-    low = visitors.min()
-    own = visitors - low
-    times = np.bincount(own)
+    own = visitors - visitors.min()
     if size == 1:
-        return np.array([np.count_nonzero(times)], np.int64)
-    again = times[own] > 1
-    found = np.bincount(codes[~again], minlength=size)
-    pairs = np.unique(codes[again].astype(np.int64) * len(times) + own[again])
-    found += np.bincount(pairs // len(times), minlength=size)
+        seen = np.zeros(int(own.max()) + 1, np.bool_)
+        seen[own] = True
+        return np.array([np.count_nonzero(seen)], np.int64)
+    codes = codes.astype(np.int32, copy=False)
+    lowest = np.full(int(own.max()) + 1, size, np.int32)
+    highest = np.full(len(lowest), -1, np.int32)
+    np.minimum.at(lowest, own, codes)
+    np.maximum.at(highest, own, codes)
+    found = np.bincount(lowest[highest >= 0], minlength=size)
+    found += np.bincount(highest[highest > lowest], minlength=size)
+    between = np.flatnonzero((codes != lowest[own]) & (codes != highest[own]))
+    pairs = np.unique(codes[between].astype(np.int64) * len(lowest) + own[between])
+    found += np.bincount(pairs // len(lowest), minlength=size)
     return found.astype(np.int64)
