@@ -51,6 +51,7 @@ _LEAVING_SHARE, _LEAVING_DAYS = 0.11, 45.0
 # nothing.
 _FALLBACK_DAYS = 7
 _COUNTED_AT_ONCE = 20_000  # scans, before reports take notice of them
+_ADDRESSES_TELL = 0.65  # share of addresses of which a database knows the city
 _IP_RADIUS_M = 25_000.0
 
 
@@ -508,7 +509,8 @@ class _History:
             fix = locate.by_phone(plan.point, datum=datums.Datum.WGS84, accuracy_m=plan.accuracy_m)
             visits.locate(visit, fix)
         elif act.do is Do.IP:
-            visits.locate(visit, _by_address(plan.home))
+            told = crowd.share_of(self.span.seed, plan.number, "address") < _ADDRESSES_TELL
+            visits.locate(visit, _by_address(plan.home) if told else None)
         elif act.do is Do.PICK:
             assert act.store is not None
             visits.choose(visit, act.store)
