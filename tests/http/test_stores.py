@@ -309,6 +309,9 @@ def test_a_dry_run_tells_what_would_be_and_changes_nothing(chain: Chain) -> None
     tried = imported(chain, data.encode(), dry_run=True)
     assert counts(tried) == (2, 0, 0, 1)
     assert chain.get("/api/v1/stores") == before
+    changes = tried.pop("changes")
+    assert [change["before"] for change in changes] == [None, None]
+    assert all(change["after"]["name"] for change in changes)
     assert imported(chain, data.encode()) == tried
 
 
