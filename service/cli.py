@@ -159,11 +159,14 @@ def _settings(**changes: Any) -> Settings:
     return settings
 
 
-def _run(settings: Settings, work: Callable[[db.Connection], Awaitable[T]]) -> T:
-    """Run `work(connection)` on the database, whose schema must be current."""
+def _run(
+    settings: Settings, work: Callable[[db.Connection], Awaitable[T]], *, patient: bool = False
+) -> T:
+    """Run `work(connection)` on the database, whose schema must be current; `patient`: each query
+    may take as long as it does."""
 
     async def connected(url: str) -> T:
-        connection = await db.connect(url)
+        connection = await (db.connect(url, command_timeout_s=None) if patient else db.connect(url))
         try:
             await db.check_schema(connection)
             with audit.acting(audit.Actor(audit.ActorKind.CLI, _user())):
@@ -1328,7 +1331,7 @@ def check_rollups(
                 progress.advance(checking)
         return found
 
-    found = _run(_settings(), work)
+    found = _run(_settings(), work, patient=True)
     checked = [compared for _, compared in found if compared is not None]
     wrong = [(day, compared) for day, compared in found if compared and not compared.equal]
     if wrong:
@@ -1372,7 +1375,7 @@ def rebuild_rollups(
                 progress.advance(building)
         return done, len(days) - done
 
-    done, dropped = _run(_settings(), work)
+    done, dropped = _run(_settings(), work, patient=True)
     out.print(f"{done:,} days rebuilt.")
     if dropped:
         out.print(f"Of {dropped:,} days the raw rows are gone: their roll-ups stay as they are.")
@@ -1425,7 +1428,7 @@ def run_retention(
             )
         out.print(f"Raw rows are there from {before:%Y-%m} on.")
 
-    _run(settings, work)
+    _run(settings, work, patient=True)
 
 
 # ---------------------------------------------------------------- the installation

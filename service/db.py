@@ -63,11 +63,11 @@ def _dumps(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-async def connect(url: str) -> Connection:
+async def connect(url: str, *, command_timeout_s: float | None = _COMMAND_TIMEOUT_S) -> Connection:
     """One connection. Raises `errors.Unavailable` if the database does not answer."""
     try:
         connection = await hosts.Hosts(url).connect(
-            timeout=_CONNECT_TIMEOUT_S, command_timeout=_COMMAND_TIMEOUT_S
+            timeout=_CONNECT_TIMEOUT_S, command_timeout=command_timeout_s
         )
     except _UNREACHABLE as error:
         raise errors.Unavailable(f"The database does not answer: {error}") from error
