@@ -25,6 +25,8 @@ Connection: TypeAlias = "asyncpg.Connection"
 _MIGRATION_LOCK = 0x6E656172  # "near": one migration at a time, whoever starts it
 _CONNECT_TIMEOUT_S = 10
 _COMMAND_TIMEOUT_S = 30
+# For what takes as long as it takes. (asyncpg's None is the connection's own time-out, not none.)
+PATIENCE_S = 7 * 86400.0
 _ACQUIRE_TIMEOUT_S = 5
 
 
@@ -188,7 +190,7 @@ async def migrate(url: str) -> list[str]:
     """
     connection = await connect(url)
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK, timeout=None)
+        await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK, timeout=PATIENCE_S)
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations"
             " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
@@ -196,7 +198,7 @@ async def migrate(url: str) -> list[str]:
         done = []
         for name, statements in await _missing(connection):
             async with connection.transaction():
-                await connection.execute(statements, timeout=None)
+                await connection.execute(statements, timeout=PATIENCE_S)
                 await connection.execute("INSERT INTO schema_migrations (name) VALUES ($1)", name)
             done.append(name)
         await ensure_partitions(connection)
@@ -246,4 +248,6 @@ async def ensure_partitions(
 async def analyze(connection: Connection) -> None:
     """Let PostgreSQL see how the event tables have grown: autovacuum looks at partitions only, and
     reports are planned by the whole."""
-    await connection.execute("ANALYZE scans, fixes, routings, evidence, joins, holds", timeout=None)
+    await connection.execute(
+        "ANALYZE scans, fixes, routings, evidence, joins, holds", timeout=PATIENCE_S
+    )

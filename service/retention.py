@@ -49,7 +49,7 @@ async def drop(connection: db.Connection, month: date) -> Dropped:
             size = int(await _sql.size(connection, names=tables))
             await _sql.note(connection, month=month)
             for table in tables:
-                await connection.execute(f'DROP TABLE "{table}"', timeout=None)
+                await connection.execute(f'DROP TABLE "{table}"', timeout=db.PATIENCE_S)
     except asyncpg.LockNotAvailableError as error:
         raise errors.Conflict(f"{month:%Y-%m}: the tables are busy, it stays for now") from error
     return Dropped(month, tuple(tables), size)

@@ -338,7 +338,7 @@ async def _prepare(url: str, stores: Degrees) -> str:
         await catalog.create_entry(
             connection, chain_id, _ENTRY, values, datetime.now(UTC), Settings()
         )
-        await connection.execute("VACUUM ANALYZE", timeout=None)
+        await connection.execute("VACUUM ANALYZE", timeout=db.PATIENCE_S)
         return str(await connection.fetchval("SHOW fsync"))
     finally:
         await connection.close()
