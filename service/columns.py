@@ -69,7 +69,8 @@ class Labels:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Columns:
-    """As many numbers each as there are scans; those that were not asked for are empty.
+    """As many numbers each as there are scans; those that were not asked for are empty, and so are
+    `orders` and `cents` if nobody has ordered.
 
     `ats` are microseconds since 1970, `cents` hundredths of what orders brought.
     """
@@ -159,7 +160,8 @@ async def read(
         until=until,
         **{name: name in wanted for name in ("placements", "stores", "places", "ats")},
     )
-    count = sum(chunk["scans"] for chunk in chunks)
+    paid = any(chunk["paid_rows"] for chunk in chunks)
+    count = sum(chunk["scans"] for chunk in chunks) if paid else 0
     orders, cents = np.zeros(count, np.int32), np.zeros(count, np.int64)
     start = 0
     for chunk in chunks:

@@ -251,3 +251,30 @@ def test_reports_say_how_fresh_they_are(chain: Chain) -> None:
     fresh = chain.get(f"{REPORTS}/freshness")
     assert fresh["behind_s"] < 60
     assert datetime.fromisoformat(fresh["as_of"]) > before
+
+
+def test_orders_count_for_the_scan_that_brought_the_member(chain: Chain) -> None:
+    ready(chain)
+    put_placement(chain, "door", printed=10)
+    scan_id = chain.scan("a", placement="door")
+    chain.locate(scan_id, *chains.S1)
+    chain.tell(scan_id, "pressed")
+    joins(chain, chains.S1, 1, 1)
+    assert chain.get(f"{REPORTS}/funnel")["total"]["orders"] == 0
+    at = (datetime.now(SHANGHAI) + timedelta(minutes=5)).isoformat()
+    sold = [
+        {"order": "1", "at": at, "amount": "30.50", "scan_id": scan_id},
+        {"order": "2", "at": at, "amount": "20", "scan_id": scan_id},
+        {"order": "3", "at": at, "amount": "5.25", "scan_id": scan_id, "kind": "refund"},
+    ]
+    told = running.answered(chain.hq.post("/api/v1/orders", json={"orders": sold}))
+    assert told["matched"] == 3
+    row = chain.get(f"{REPORTS}/funnel", by="placement")["rows"][0]
+    assert [row[name] for name in ("key", "ordered", "orders", "revenue")] == ["door", 1, 2, 45.25]
+    (door,) = chain.get(f"{REPORTS}/placements")["rows"]
+    assert door["revenue_per_piece"] == 4.525
+    # Corrected: by its own number.
+    sold[0]["amount"] = "10.50"
+    running.answered(chain.hq.post("/api/v1/orders", json={"orders": sold[:1]}))
+    total = chain.get(f"{REPORTS}/funnel")["total"]
+    assert (total["scans"], total["ordered"], total["revenue"]) == (2, 1, 25.25)
