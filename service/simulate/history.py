@@ -605,6 +605,8 @@ class _Till:
         for start in range(0, len(joined), orders.BATCH):
             told = buyers.told(joined[start : start + orders.BATCH])
             await orders.tell_members(self.connection, chain_id, told, matching)
+        # Else what has just grown is planned for as if it were empty.
+        await self.connection.execute("ANALYZE joins, member_keys, orders, scan_orders")
         sold: list[OrderRow] = []
         for number in range((last - first).days + 1):
             day = first + timedelta(days=number)
