@@ -18,7 +18,8 @@ CREATE FUNCTION orders_of_scan(chain uuid, scan uuid)
 RETURNS TABLE (orders bigint, revenue numeric)
 LANGUAGE sql STABLE AS $$ SELECT 0::bigint, 0::numeric $$;
 
--- No decision, evidence or join is older than its scan by more than two hosts' clocks are apart.
+-- No decision, evidence or join is older than its scan by more than two hosts' clocks are apart, and
+-- none is from the future: the partitions that are made ahead are not looked into.
 CREATE VIEW scan_stories AS
 SELECT s.chain_id, s.scan_id, s.scanned_at, s.visitor_id, s.entry, s.placement,
     s.bot IS NOT NULL AS bot,
@@ -31,6 +32,7 @@ SELECT s.chain_id, s.scan_id, s.scanned_at, s.visitor_id, s.entry, s.placement,
     CASE WHEN w.pressed OR w.reported OR w.verified THEN EXISTS (
         SELECT FROM joins j
         WHERE j.chain_id = s.chain_id AND j.scan_id = s.scan_id AND j.join_id >= born.since_id
+          AND j.join_id < (SELECT uuid7_floor(now() + interval '1 day'))
           AND j.left_at IS NOT NULL
     ) ELSE false END AS "left",
     -- Why the visitor went without a code, if they did, and where they then were.
@@ -57,6 +59,7 @@ LEFT JOIN LATERAL (
         first_value(r.district) OVER latest AS last_district
     FROM routings r
     WHERE r.chain_id = s.chain_id AND r.scan_id = s.scan_id AND r.routing_id >= born.since_id
+          AND r.routing_id < (SELECT uuid7_floor(now() + interval '1 day'))
     WINDOW latest AS (ORDER BY r.routing_id DESC)
     ORDER BY (r.outcome = 'code') DESC, r.routing_id DESC
     LIMIT 1
@@ -69,6 +72,7 @@ CROSS JOIN LATERAL (
         max(e.store) FILTER (WHERE e.counts) AS store
     FROM evidence e
     WHERE e.chain_id = s.chain_id AND e.scan_id = s.scan_id AND e.evidence_id >= born.since_id
+          AND e.evidence_id < (SELECT uuid7_floor(now() + interval '1 day'))
 ) AS w
 CROSS JOIN LATERAL (
     SELECT CASE
