@@ -416,7 +416,10 @@ SELECT n, $1::timestamptz + make_interval(secs => (8 + 7 * (random() + random())
     random() < 0.03, random(),
     (ARRAY['gps', 'gps', 'gps', 'ip', 'chosen'])[1 + floor(5 * random())],
     random() < 0.48, random() < 0.3, random() < 0.1,
-    CASE WHEN random() < 0.05 THEN random() * interval '10 days'
+    -- Nothing comes from the future.
+    CASE WHEN random() < 0.05
+             THEN least(10, random() * greatest(0, extract(day FROM now() - $1) - 1))
+                 * interval '1 day'
          ELSE random() * interval '3 minutes' END
 FROM generate_series($2::bigint, $2::bigint + $3::bigint - 1) AS n
 """
