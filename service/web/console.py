@@ -8,19 +8,15 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
-import markupsafe
 
-from service.web import console_words
+from service.web import console_words, templating
 from service.web.words import Lang
 
 Here = Literal["hq", "m"]
 """Whose console: that of HQ or that of managers."""
-
-_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +85,6 @@ def _render(name: str, frame: Frame, **values: Any) -> str:
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates" / "console"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = (_HERE / "static" / "console.css").read_text(encoding="utf-8")
-    environment.globals.update(
-        style=markupsafe.Markup(style),  # noqa: S704 (our own file)
-    )
+    environment = templating.environment("console")
+    environment.globals.update(style=templating.static("console.css"))
     return environment

@@ -8,16 +8,12 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
-import markupsafe
 
-from service.web import console, doors_words
+from service.web import console, doors_words, templating
 from service.web.console import Frame
-
-_HERE = Path(__file__).parent
 
 Trouble = Literal["wrong", "wrong_password", "too_many", "needed"]
 Over = Literal["used", "revoked", "expired", "unknown", "password"]
@@ -84,15 +80,6 @@ def _render(name: str, frame: Frame, **values: Any) -> str:
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates" / "doors"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = (_HERE / "static" / "doors.css").read_text(encoding="utf-8")
-    environment.globals.update(
-        style=markupsafe.Markup(style),  # noqa: S704 (our own file)
-    )
+    environment = templating.environment("doors")
+    environment.globals.update(style=templating.static("doors.css"))
     return environment

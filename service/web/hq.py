@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -19,7 +18,7 @@ import jinja2
 import markupsafe
 import orjson
 
-from service.web import assets, console, hq_words, manager
+from service.web import assets, console, hq_words, manager, templating
 from service.web.words import Lang
 
 Kind = Literal[
@@ -33,7 +32,6 @@ form's field wants it."""
 _NUMERIC = frozenset(
     {"number", "decimal", "share", "change", "points", "money", "interval"},
 )
-_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,13 +323,7 @@ def _island(value: object) -> markupsafe.Markup:
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates" / "hq"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templating.environment("hq")
     filters: dict[str, Callable[..., object]] = {
         "number": number,
         "share": console.share,

@@ -9,20 +9,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
-from pathlib import Path
 from typing import Any
 
 import jinja2
-import markupsafe
 
 from service.complaints import Said
 from service.domain import Code, Entry
-from service.web import console, manager_words, warning_words
+from service.web import console, manager_words, templating, warning_words
 from service.web.code_states import seats_left, state_of
 from service.web.console import Frame
 from service.web.words import Lang
-
-_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,24 +230,13 @@ def _render(name: str, frame: Frame, **values: Any) -> str:
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates" / "manager"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templating.environment("manager")
     environment.globals.update(
-        style=_static("manager.css"),
-        script=_static("manager.js"),
+        style=templating.static("manager.css"),
+        script=templating.static("manager.js"),
         anchor=anchor,
         state_of=state_of,
         seats_left=seats_left,
     )
     environment.filters.update(number=console.number)
     return environment
-
-
-def _static(name: str) -> markupsafe.Markup:
-    text = (_HERE / "static" / name).read_text(encoding="utf-8")
-    return markupsafe.Markup(text)  # noqa: S704 (our own file)

@@ -10,14 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 import jinja2
 import markupsafe
 
-from service.web import words
+from service.web import templating, words
 from service.web.words import Lang
 
 View = Literal["locate", "code", "choose", "unserved", "stores", "missing", "unavailable"]
@@ -29,8 +28,6 @@ MOST_STORES = 30
 _LIST_BYTES = 13_000
 _ROW_BYTES = 110  # of a store's row, besides its texts
 _OPTION_BYTES = 9  # of a city's, likewise
-
-_HERE = Path(__file__).parent
 
 # Mainland China, Hong Kong, Macau and Taiwan keep this time all year; the script on the page
 # turns times into the phone's own.
@@ -234,14 +231,7 @@ def _valid(page: Page, code: Mapping[str, Any]) -> _Valid | None:
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        auto_reload=False,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templating.environment()
     environment.globals["style"] = _inline("page.css")
     environment.globals["script"] = _inline("page.js")
     return environment
@@ -250,7 +240,6 @@ def _templates() -> jinja2.Environment:
 def _inline(name: str) -> markupsafe.Markup:
     """A static file of ours to stand within the page, without indentation and whole-line
     comments: what a phone loads need not explain itself."""
-    text = (_HERE / "static" / name).read_text(encoding="utf-8")
-    text = re.sub(r"^\s*(?://.*|/\*.*?\*/)$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\s*(?://.*|/\*.*?\*/)$", "", templating.static(name), flags=re.MULTILINE)
     lines = (line.strip() for line in text.splitlines())
     return markupsafe.Markup("\n".join(line for line in lines if line))  # noqa: S704 (our own file)
