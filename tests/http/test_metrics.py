@@ -58,10 +58,10 @@ def test_a_scrape_tells_what_a_worker_knows_and_did(chain: Chain, shared: Runnin
 
 
 def test_a_scrape_names_no_store_no_entry_and_no_visitor(chain: Chain, shared: Running) -> None:
-    shared.visitor.get("/q/very-secret-entry")
-    shared.hq.get("/api/v1/stores/SECRET-STORE")
+    shared.visitor.get("/q/very-unheard-of-entry")
+    shared.hq.get("/api/v1/stores/UNHEARD-OF-STORE")
     told = httpx.get(f"{shared.base_url}/metrics", trust_env=False).text
-    assert "secret" not in told.lower()
+    assert "unheard-of" not in told.lower()
     assert "127.0.0.1" not in told
 
 
