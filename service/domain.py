@@ -335,7 +335,7 @@ def uuid7(at: datetime | None = None) -> uuid.UUID:
     3), then 62 random bits.
     """
     global _last_uuid7
-    ns = time.time_ns() if at is None else int(at.timestamp() * 1_000_000) * 1000
+    ns = time.time_ns() if at is None else round(at.timestamp() * 1_000_000) * 1000
     ms, rest_ns = divmod(ns, 1_000_000)
     stamp = (ms & (1 << 48) - 1) << 12 | rest_ns * 4096 // 1_000_000
     if at is None:

@@ -46,7 +46,7 @@ from service.settings import Settings
 from service.spool import Spool, Spooled
 from service.steps import hold, join, locate, route, scan, show
 from service.steps.scan import Opening
-from service.visits import Visit, Visitor, Visits
+from service.visits import Decisions, Visit, Visitor, Visits
 from service.writing import Key
 
 _sql = db.load("journal")
@@ -123,7 +123,7 @@ class _Remembered:
 
     scan: Scan
     revision: int | None = None
-    routings: list[Routing] = field(default_factory=list)
+    so_far: Decisions = field(default_factory=Decisions)
     blank: bool = False
 
 
@@ -168,7 +168,7 @@ class Journal:
         self._answers = answers or self._pool_answers
         self._away = False
         # How far the database's clock is ahead of this worker's, as far as it has been seen.
-        self._ahead = timedelta()
+        self.ahead = timedelta()
         self._checking: asyncio.Task[None] | None = None
         self._taken: list[Spooled] = []
         self._remembered: OrderedDict[uuid.UUID, _Remembered] = OrderedDict()
@@ -467,9 +467,9 @@ class Journal:
     ) -> tuple[list[_Turn], list[_Turn]]:
         left: list[_Turn] = []
         decided: list[tuple[Visit, _Turn]] = []
-        now = datetime.now(UTC)
+        now = self._database_now()
         for turn in turns:
-            visit = self._visit(turn, Visitor(self._revision(turn)), now + self._ahead)
+            visit = self._visit(turn, Visitor(self._revision(turn)), now)
             try:
                 turn.decide(visit)
                 firsts.reserve(visit, self._settings.hold_s)
@@ -484,6 +484,7 @@ class Journal:
             return [], left
         try:
             async with db.acquire(self._pool) as connection:
+                asked_at = datetime.now(UTC)
                 written = await write(connection, [visit for visit, _ in decided])
         except errors.Unavailable as error:
             self._lose([turn for _, turn in decided], error)
@@ -492,7 +493,7 @@ class Journal:
             # Whatever it is: on the common way it is found out whose fault it is.
             return [], left + [turn for _, turn in decided]
         if written.now is not None:
-            self._ahead = written.now - now
+            self.ahead = written.now - asked_at
         done = {decided[number][0]: decided[number][1] for number in written.done}
         refused = {decided[number][0]: decided[number][1] for number in written.refused}
         for visit, turn in decided:
@@ -503,6 +504,10 @@ class Journal:
                 self._remember(_Remembered(turn.scan, visit.visitor.revision, blank=True))
         await self._written(done, refused, written.counters)
         return list(refused.values()), left
+
+    def _database_now(self) -> datetime:
+        """What the database's clock says, as far as it is known."""
+        return datetime.now(UTC) + self.ahead
 
     def _revision(self, turn: _Turn) -> int:
         """Of the turn's visitor, as it is remembered; 0 of one who is new."""
@@ -587,7 +592,7 @@ class Journal:
     def _last_known(self, scanned: Scan) -> Routing:
         """By this worker, or since the database went away by any."""
         known = self._remembered.get(scanned.scan_id)
-        routings = known.routings if known is not None else []
+        routings = known.so_far.routings if known is not None else []
         if self._outage is not None:
             routings = self._outage.routings(scanned.scan_id, routings)
         if not routings:
@@ -614,9 +619,9 @@ class Journal:
             known = _Remembered(scanned)
             self._remember(known)
         known.revision = None  # what the database says of it is another thing
-        visit = await away.visit(scanned, opening, known.routings, decide)
+        visit = await away.visit(scanned, opening, known.so_far, self._database_now(), decide)
         if visit.routing is not None:
-            known.routings.append(visit.routing)
+            known.so_far.add(visit.routing, visit.now)
         return visit.answer
 
     async def write_spooled(self) -> int:
@@ -722,7 +727,7 @@ class Journal:
             scan=turn.scan,
             entry=self._directory.entries[turn.scan.entry],
             visitor=visitor,
-            routings=remembered.routings if remembered else [],
+            so_far=remembered.so_far if remembered else Decisions(),
             now=now,
             opening=turn.opening,
             refused=frozenset(turn.refused),
@@ -750,24 +755,26 @@ class Journal:
         written = {turn.scan for turn in turns if turn.opening is None}
         asked = [known.scan for known in stale.values() if known.scan in written]
         if asked:
-            for scan_id, found in (await writing.routings(connection, asked)).items():
-                stale[scan_id].routings = found or self._not_written(scan_id)
+            for scan_id, found in (await writing.decisions(connection, asked)).items():
+                stale[scan_id].so_far = found if found.routings else self._not_written(scan_id)
             # None at all: they were written, and went from the spool, between the two looks.
-            gone = [known for known in asked if not stale[known.scan_id].routings]
+            gone = [known for known in asked if not stale[known.scan_id].so_far.routings]
             if gone and self._outage is not None:
-                for scan_id, found in (await writing.routings(connection, gone)).items():
-                    stale[scan_id].routings = found
+                for scan_id, found in (await writing.decisions(connection, gone)).items():
+                    stale[scan_id].so_far = found
         for known in stale.values():
             self._remember(known)
 
-    def _not_written(self, scan_id: uuid.UUID) -> list[Routing]:
+    def _not_written(self, scan_id: uuid.UUID) -> Decisions:
         """The decisions of a scan that the database does not know yet: of an outage that is just
         over."""
         known = self._remembered.get(scan_id)
-        if known is not None and known.routings:
-            return known.routings
+        if known is not None and known.so_far.routings:
+            return known.so_far
         record = self._outage.find(scan_id) if self._outage is not None else None
-        return [record.routing] if record is not None and record.routing is not None else []
+        if record is None or record.routing is None:
+            return Decisions()
+        return Decisions([record.routing], record.at)
 
     # What is known
 
@@ -789,7 +796,7 @@ class Journal:
         if visit.changed:
             known.revision, known.blank = visit.visitor.revision + 1, False
         if visit.routing is not None:
-            known.routings.append(visit.routing)
+            known.so_far.add(visit.routing, visit.now)
 
     def _doubt(self, scanned: Scan) -> None:
         """What is remembered may be old: it is read anew, unless the database is away, and this is
@@ -836,8 +843,8 @@ class Journal:
         if blank_scans:
             # After the revisions: if somebody has decided meanwhile, the database will say that the
             # visitor is not at that revision any more.
-            for scan_id, routings in (await writing.routings(connection, blank_scans)).items():
-                found[scan_id].routings, found[scan_id].blank = routings, True
+            for scan_id, so_far in (await writing.decisions(connection, blank_scans)).items():
+                found[scan_id].so_far, found[scan_id].blank = so_far, True
         return found
 
 

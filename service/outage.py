@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import TypeAdapter
 
@@ -20,7 +20,7 @@ from service.domain import Code, Event, Fix, HoldState, Outcome, Routing, Scan
 from service.spool import Spool
 from service.steps import hold, locate
 from service.steps.scan import Opening
-from service.visits import COMPLAINTS, EVIDENCE, Visit, Visitor
+from service.visits import COMPLAINTS, EVIDENCE, Decisions, Visit, Visitor
 from service.writing import Key, key_of
 
 
@@ -71,6 +71,10 @@ class Record:
 
 
 _records = TypeAdapter(Record)
+
+
+def dump(record: Record) -> bytes:
+    return _records.dump_json(record)
 
 
 def parse(record: bytes) -> Record:
@@ -126,11 +130,12 @@ class Outage:
         self,
         scanned: Scan,
         opening: Opening | None,
-        routings: list[Routing],
+        remembered: Decisions,
+        now: datetime,
         decide: Callable[[Visit], None],
     ) -> Visit:
-        """Decide a visit from memory, and spool it. Raises what `decide` raises, and
-        `errors.Unavailable` if it cannot be kept."""
+        """Decide a visit from memory, at the database's time as far as it is known, and spool it.
+        Raises what `decide` raises, and `errors.Unavailable` if it cannot be kept."""
         known = self._known.setdefault(key_of(scanned), _Known())
         async with known.turn:
             history = self._history(scanned.scan_id)
@@ -139,18 +144,20 @@ class Outage:
                 for record in history
                 if record.event in COMPLAINTS and record.shown and record.shown.code_id
             )
-            now = datetime.now(UTC)
-            so_far = [*routings, *_routings(history)]
+            so_far = Decisions(
+                [*remembered.routings, *_routings(history)],
+                max((record.at for record in history), default=remembered.last_at),
+            )
             visit = Visit(
                 scan=scanned,
                 entry=self._directory.entries[scanned.entry],
                 visitor=Visitor(
                     revision=-1,
-                    seat=_seat(so_far, now),
+                    seat=_seat(so_far.routings, now),
                     standing=_standing(known, history),
                     reported=reported,
                 ),
-                routings=so_far,
+                so_far=so_far,
                 now=now,
             )
             try:
@@ -163,9 +170,9 @@ class Outage:
             if visit.routing is None and visit.before is None:
                 raise errors.Unavailable("The database does not answer")
             record = _record(visit, opening)
-            await self.spool.keep(scanned.scan_id.hex.encode(), _records.dump_json(record))
+            await self.spool.keep(scanned.scan_id.hex.encode(), dump(record))
             if visit.fix is not None:
-                known.standing = locate.stands(visit.fix, now) or known.standing
+                known.standing = locate.stands(visit.fix, visit.now) or known.standing
             if visit.about is not None:
                 known.reported |= {visit.about.code_id}
             return visit

@@ -39,6 +39,7 @@ from service.steps.scan import Opening
 
 COMPLAINTS = (Event.FULL, Event.EXPIRED, Event.BROKEN)
 EVIDENCE = {Event.PRESSED: Evidence.PRESSED, Event.JOINED: Evidence.REPORTED}
+_TICK = timedelta(microseconds=1)  # what PostgreSQL's times are kept to
 
 
 @dataclasses.dataclass(slots=True)
@@ -56,6 +57,27 @@ class Visitor:
     def is_blank(self) -> bool:
         """Whether there is nothing to say of them."""
         return self.seat is None and self.standing is None and not self.reported
+
+
+@dataclasses.dataclass(slots=True)
+class Decisions:
+    """A scan's decisions so far, oldest first, and when the last of them was made.
+
+    They are kept in the order of their times, and no two clocks agree (workers' with the
+    database's, a transaction's with that of the one that it waited for): so a decision is never
+    made before the last one was.
+    """
+
+    routings: list[Routing] = dataclasses.field(default_factory=list)
+    last_at: datetime | None = None
+
+    def add(self, routing: Routing, at: datetime) -> None:
+        self.routings.append(routing)
+        self.last_at = at
+
+    def after(self, now: datetime) -> datetime:
+        """`now`, or if that was earlier than the last decision, just after it."""
+        return now if self.last_at is None else max(now, self.last_at + _TICK)
 
 
 @dataclasses.dataclass(slots=True)
@@ -80,12 +102,12 @@ class Joining:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Visit:
-    """One request's turn. `routings` are the decisions of its scan so far, oldest first."""
+    """One request's turn; `so_far` has been decided about its scan."""
 
     scan: Scan
     entry: Entry
     visitor: Visitor
-    routings: list[Routing]
+    so_far: Decisions
     now: datetime
     opening: Opening | None = None  # of a scan that is new
     budget: Budget | None = None  # None: no seat is granted
@@ -108,10 +130,13 @@ class Visit:
     freed: bool = False  # the seat that it gives up was still held
     changed: bool = False  # what is remembered of the visitor
 
+    def __post_init__(self) -> None:
+        self.now = self.so_far.after(self.now)
+
     @property
     def before(self) -> Routing | None:
         """The scan's routing as it stands."""
-        return self.routings[-1] if self.routings else None
+        return self.so_far.routings[-1] if self.so_far.routings else None
 
     @property
     def answer(self) -> Routing:
@@ -194,7 +219,9 @@ class Visits:
             return
         shown = visit.before
         if about is not None:
-            told = (routing for routing in reversed(visit.routings) if routing.code_id == about)
+            told = (
+                routing for routing in reversed(visit.so_far.routings) if routing.code_id == about
+            )
             shown = next(told, None)
         code = self._directory.codes.get(shown.code_id) if shown and shown.code_id else None
         if shown is None or code is None:

@@ -14,10 +14,10 @@ import orjson
 
 from service import db, errors, outbox
 from service.directory import Directory
-from service.domain import HoldState, Routing, Scan, Source, uuid7_since
+from service.domain import HoldState, Scan, Source, uuid7_since
 from service.outbox import Event
 from service.steps import hold, join, locate, scan, show
-from service.visits import Visit, Visitor
+from service.visits import Decisions, Visit, Visitor
 
 _sql = db.load("journal")
 
@@ -56,11 +56,11 @@ async def lock(
     return {_key(row): (_visitor(row, holds), row["now"]) for row in rows}
 
 
-async def routings(
+async def decisions(
     connection: db.Connection, scans: Collection[Scan]
-) -> dict[uuid.UUID, list[Routing]]:
-    """The decisions of these scans, oldest first."""
-    found: dict[uuid.UUID, list[Routing]] = {scanned.scan_id: [] for scanned in scans}
+) -> dict[uuid.UUID, Decisions]:
+    """What has been decided about these scans."""
+    found = {scanned.scan_id: Decisions() for scanned in scans}
     rows = await db.rows(
         _sql.read_routings(
             connection,
@@ -70,7 +70,7 @@ async def routings(
         )
     )
     for row in rows:
-        found[row["scan_id"]].append(show.routing(row))
+        found[row["scan_id"]].add(show.routing(row), row["routed_at"])
     return found
 
 
@@ -115,11 +115,12 @@ def _collect(visit: Visit, directory: Directory, rows: dict[str, list[Row]]) -> 
     if visit.taken is not None and visit.ask is not None:
         seat, held_at, changed = visit.taken, now, True
         rows["holds"].append(hold.row(scanned, visit.ask.code, seat))
-    if visit.walked_in is not None:
+    keeps = seat is not None and seat.state is HoldState.HELD and visit.gives_up is None
+    if visit.walked_in is not None and not keeps:
         seat, held_at, changed = visit.walked_in, now, True
     if visit.routing is not None and visit.routing != visit.before:
         rows["routings"].append(show.row(scanned, visit.routing, now))
-        changed = changed or bool(visit.routings)
+        changed = changed or bool(visit.so_far.routings)
     else:
         visit.routing = None
     if visit.complaint is not None:

@@ -34,7 +34,7 @@ from service.simulate.crowd import Act, Do, Plan, Seen, World
 from service.simulate.managers import HOURS, Managers
 from service.steps import hold, join, locate
 from service.steps.scan import Client, Opening, opened
-from service.visits import Visit, Visits
+from service.visits import Decisions, Visit, Visits
 
 _sql = db.load("history")
 
@@ -282,7 +282,7 @@ class _Story:
     scan: Scan
     opening: Opening
     at: datetime
-    routings: list[Routing] = field(default_factory=list)
+    so_far: Decisions = field(default_factory=Decisions)
     # The next act, and what was refused to it.
     act: Act | None = None
     refused: frozenset[uuid.UUID] = frozenset()
@@ -291,6 +291,10 @@ class _Story:
     @property
     def key(self) -> writing.Key:
         return writing.key_of(self.scan)
+
+    @property
+    def is_new(self) -> bool:
+        return not self.so_far.routings
 
     def next(self, seen: Seen | None) -> None:
         """What its visitor does, having seen that; None: nothing more."""
@@ -464,8 +468,8 @@ class _History:
         waiting = list(stories)
         while waiting:
             await self._set_clock(max(story.at for story in waiting))
-            new = [story.key for story in waiting if not story.routings]
-            known = [story.key for story in waiting if story.routings]
+            new = [story.key for story in waiting if story.is_new]
+            known = [story.key for story in waiting if not story.is_new]
             locked = await writing.lock(self.connection, new, known)
             decided: dict[Visit, _Story] = {}
             for story in waiting:
@@ -473,9 +477,9 @@ class _History:
                     scan=story.scan,
                     entry=self.entry,
                     visitor=locked[story.key][0],
-                    routings=story.routings,
+                    so_far=story.so_far,
                     now=story.at,
-                    opening=None if story.routings else story.opening,
+                    opening=story.opening if story.is_new else None,
                     refused=story.refused,
                     budget=Budget(0, 0),
                 )
@@ -493,7 +497,7 @@ class _History:
                 self.directory.counted(told)
             for visit, story in decided.items():
                 if visit.routing is not None:
-                    story.routings.append(visit.routing)
+                    story.so_far.add(visit.routing, visit.now)
                 if visit.about is not None:
                     complained.append((visit.now, visit.about.code_id))
                 story.joined |= visit.joined

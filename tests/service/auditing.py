@@ -12,6 +12,7 @@ from service.directory import Directory
 from service.domain import Fix, Routing, Scan, Source
 from service.journal import Journal
 from service.settings import Settings
+from service.spool import Spool
 from service.steps import scan
 from tests import running
 
@@ -95,10 +96,12 @@ def fix_at(lon: float, lat: float, accuracy_m: float = 10) -> Fix:
 class Worker:
     """A worker as it is in a process of its own: its own directory, which may lag behind."""
 
-    def __init__(self, pool: asyncpg.Pool, settings: Settings, entry: str) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, settings: Settings, entry: str, *, spool: Spool | None = None
+    ) -> None:
         self.pool, self.settings, self._entry = pool, settings, entry
         self.directory = Directory()
-        self.journal = Journal(pool, self.directory, settings, b"secret")
+        self.journal = Journal(pool, self.directory, settings, b"secret", spool=spool)
 
     async def hears(self) -> None:
         """Of what was changed in the catalog."""

@@ -6,15 +6,17 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import httpx
 import pytest
 
-from service import catalog, db, errors, importing, tabular
+from service import catalog, db, errors, importing, outage, tabular
 from service.domain import Event, Outcome, Reason, Routing, Scan
 from service.settings import Settings
+from service.spool import Spool
 from tests import running
 from tests.service import auditing
 
@@ -30,9 +32,9 @@ class World:
         self.settings = Settings(database_pool=20)
         self.workers = [self.worker(), self.worker()]
 
-    def worker(self, **settings: float) -> auditing.Worker:
+    def worker(self, *, spool: Spool | None = None, **settings: float) -> auditing.Worker:
         changed = self.settings.model_copy(update=settings)
-        return auditing.Worker(self.pool, changed, "tea")
+        return auditing.Worker(self.pool, changed, "tea", spool=spool)
 
     async def put_code(self, store: str, capacity: int) -> uuid.UUID:
         async with self.pool.acquire() as connection:
@@ -462,6 +464,52 @@ async def test_who_comes_back_after_their_seat_ran_out_has_the_same_code_again(
     assert (again.code_id, again.reason) == (first, Reason.RETURNING)
     assert await world.code(first) == (0, 1)
     assert await world.code(nearer) == (0, 0)
+
+
+# ---------------------------------------------------------------- clocks
+
+
+@pytest.mark.parametrize("second", [0, 1])
+@pytest.mark.parametrize("wrong_s", [-30, 30])
+async def test_the_last_decision_is_the_last_whatever_the_clock_of_whoever_made_it_says(
+    world: World, wrong_s: float, second: int
+) -> None:
+    code_id = await world.put_code("S1", 10)
+    first, then = world.workers[0], world.workers[second]
+    first.journal.ahead = timedelta(seconds=wrong_s)
+    scanned, _ = await first.opened()
+    await then.journal.locate(scanned, HERE)
+    assert (await world.workers[0].journal.current(scanned)).code_id == code_id
+    # Of nobody's memory, either.
+    for event in (Event.PRESSED, Event.FULL):
+        fresh = world.worker()
+        await fresh.hears()
+        await fresh.journal.tell(scanned, event)
+    assert (await world.workers[0].journal.current(scanned)).outcome is Outcome.UNSERVED
+
+
+async def test_who_joined_in_an_outage_keeps_the_seat_that_they_were_given_after_it(
+    world: World, tmp_path: Path
+) -> None:
+    """What they pressed was another's code; the seat that came later is none of its business."""
+    seen_then, given_after = await world.put_code("S2", 10), await world.put_code("S1", 10)
+    visitor = uuid.uuid4()
+    scanned, _ = await world.workers[0].opened(visitor)
+    before = datetime.now(UTC)
+    shown = Routing(
+        scanned.scan_id, Outcome.CODE, Reason.NEAREST, HERE, store="S2", code_id=seen_then
+    )
+    assert (await world.visit(0, visitor)).code_id == given_after
+    spool = Spool(tmp_path, 1_000_000)
+    pressed = outage.Record(before, scanned, event=Event.PRESSED, shown=shown)
+    await spool.keep(scanned.scan_id.hex.encode(), outage.dump(pressed))
+    worker = world.worker(spool=spool)
+    await worker.hears()
+    assert await worker.journal.write_spooled() == 1
+    assert await world.code(seen_then) == (1, 0)
+    assert await world.code(given_after) == (0, 1)
+    await world.check()
+    assert (await world.visit(1, visitor)).code_id == given_after
 
 
 # ---------------------------------------------------------------- late evidence
