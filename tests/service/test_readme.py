@@ -8,6 +8,7 @@ import typer.core
 import typer.main
 
 from service import cli
+from service.cli import upkeep
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ def test_the_readmes_settings_are_the_programs() -> None:
 
 
 def _default(value: object) -> str:
-    typed = cli._plain(value)
+    typed = upkeep.plain(value)
     return "" if typed == "-" else f"`{typed}`"
 
 
