@@ -32,12 +32,13 @@ import pytest
 import zxingcpp
 from PIL import Image, ImageDraw
 
-from service import cli, logs, qr
+from service import accounts, catalog, cli, db, demo, importing, logs, qr, tabular
 from service.settings import Settings
 from tests import conftest, running
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 COMMAND = Path(sys.executable).with_name("nearcode")
+CHAIN, ENTRY = ("--chain", "nearcode-tea"), ("--entry", "tea")
 HERE = ("121.4737", "31.2304")
 
 
@@ -53,10 +54,27 @@ class Nearcode(Protocol):
 
 
 @pytest.fixture(scope="module")
-def module_database_url(postgres_url: str) -> str:
-    """An empty database, which nobody has migrated."""
-    running.run(conftest.execute(postgres_url, "CREATE DATABASE test_cli"))
-    return conftest.with_database(postgres_url, "test_cli")
+def module_database_url(postgres_url: str, template: str) -> str:
+    """The sample chain, whose only entry is `tea`; and one with a single store,
+    `coffee`. A test that counts what it makes makes a chain of its own."""
+    create = f"CREATE DATABASE test_cli TEMPLATE {template}"
+    running.run(conftest.execute(postgres_url, create))
+    url = conftest.with_database(postgres_url, "test_cli")
+    running.run(_load(url))
+    return url
+
+
+async def _load(url: str) -> None:
+    connection = await db.connect(url)
+    try:
+        await demo.load(connection, CHEAP)
+        coffee = await accounts.create_chain(connection, "coffee", "咖啡")
+        store = importing.stores(
+            tabular.one({"store": "SH001", "name": "一店", "lon": 121.5, "lat": 31.2})
+        )
+        await catalog.put_stores(connection, coffee, store.rows)
+    finally:
+        await connection.close()
 
 
 @pytest.fixture
@@ -94,45 +112,52 @@ def badly(done: Done) -> str:
     return done.err
 
 
-# ---------------------------------------------------------------- a new installation, in order
-
-
-def test_a_database_that_was_not_migrated_is_refused_with_what_to_do(nearcode: Nearcode) -> None:
+def test_a_new_installation_is_told_step_by_step_what_to_do_next(
+    nearcode: Nearcode, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.run(conftest.execute(postgres_url, "CREATE DATABASE test_cli_new"))
+    url = conftest.with_database(postgres_url, "test_cli_new")
+    monkeypatch.setenv("NEARCODE_DATABASE_URL", url)
     assert "The database is empty: run `nearcode migrate`" in badly(nearcode("key", "list"))
+    assert "nearcode migrate" in badly(nearcode("serve", "--port", free_port()))
     out = nearcode("doctor")
     assert out.code == 1
     assert re.search(r"failed\s+schema: .*nearcode migrate", out.out)
-
-
-def test_migrate_brings_it_to_the_current_schema_and_twice_is_fine(nearcode: Nearcode) -> None:
     assert "0001_initial.sql" in well(nearcode("migrate"))
     assert "current" in well(nearcode("migrate"))
-
-
-def test_a_chain_is_made_and_named_if_there_are_several(nearcode: Nearcode) -> None:
     assert "there is no chain yet" in badly(nearcode("key", "list"))
-    well(nearcode("chain", "create", "tea", "--name", "茶社", "--timezone", "Asia/Tokyo"))
+    well(nearcode("chain", "create", "mint", "--name", "薄荷", "--timezone", "Asia/Tokyo"))
     well(nearcode("key", "list"))
+    how = "nearcode entry create ENTRY --name NAME"
+    assert how in badly(nearcode("route", *HERE))
+    assert how in badly(nearcode("poster", "mint"))
+    assert how in badly(
+        nearcode("placement", "create", "mint", "p-1", "--name", "海报", "--channel", "poster")
+    )
+    well(nearcode("entry", "create", "mint", "--name", "活码"))
+    assert "Outcome: unserved, no_store" in well(nearcode("route", *HERE))
+
+
+def test_a_chain_is_named_if_there_are_several(nearcode: Nearcode) -> None:
     badly(nearcode("chain", "create", "Not A Name"))
     badly(nearcode("chain", "create", "moon", "--timezone", "Moon/Crater"))
-    well(nearcode("chain", "create", "coffee"))
     said = badly(nearcode("key", "list"))
     assert "coffee" in said
     assert "tea" in said
-    listed = well(nearcode("chain", "list"))
-    assert "茶社" in listed
-    assert "coffee" in listed
+    assert "咖啡" in well(nearcode("chain", "list"))
 
 
-def test_stores_come_from_a_table_after_a_dry_run(nearcode: Nearcode) -> None:
-    file = FIXTURES / "stores.csv"
-    tried = well(nearcode("import", "stores", file, "--chain", "tea", "--dry-run"))
-    assert "Nothing was changed" in tried
-    assert "created 201, updated 0, unchanged 0, rejected 0" in tried
-    done = nearcode("import", "stores", file, "--chain", "tea")
-    assert "created 201, updated 0, unchanged 0, rejected 0" in well(done)
-    again = well(nearcode("import", "stores", file, "--chain", "tea"))
-    assert "created 0, updated 0, unchanged 201, rejected 0" in again
+def test_stores_and_codes_come_from_tables_after_a_dry_run(nearcode: Nearcode) -> None:
+    well(nearcode("chain", "create", "milk"))
+    for kind, file, rows in (("stores", "stores.csv", 201), ("codes", "codes.csv", 384)):
+        command = ("import", kind, FIXTURES / file, "--chain", "milk")
+        created = f"created {rows}, updated 0, unchanged 0, rejected 0"
+        tried = well(nearcode(*command, "--dry-run"))
+        assert "Nothing was changed" in tried
+        assert created in tried
+        assert created in well(nearcode(*command))
+        again = well(nearcode(*command))
+        assert f"created 0, updated 0, unchanged {rows}, rejected 0" in again
 
 
 def test_rejected_rows_are_told_with_their_reasons(nearcode: Nearcode, tmp_path: Path) -> None:
@@ -158,31 +183,30 @@ def test_a_file_that_is_no_table_is_told_why(
 ) -> None:
     file = tmp_path / "stores.csv"
     file.write_text(content, encoding="utf-8")
-    assert reason in badly(nearcode("import", "stores", file, "--chain", "tea"))
-    badly(nearcode("import", "stores", tmp_path / "nothing.csv", "--chain", "tea"))
+    assert reason in badly(nearcode("import", "stores", file, *CHAIN))
+    badly(nearcode("import", "stores", tmp_path / "nothing.csv", *CHAIN))
     badly(nearcode("import", "stores", file, "--chain", "nobody"))
-    badly(nearcode("import", "stores", file, "--chain", "tea", "--datum", "mars"))
+    badly(nearcode("import", "stores", file, *CHAIN, "--datum", "mars"))
 
 
-def test_codes_come_from_a_table_a_folder_and_a_zip(nearcode: Nearcode, tmp_path: Path) -> None:
+def test_codes_come_from_a_folder_and_a_zip(nearcode: Nearcode, tmp_path: Path) -> None:
     def imported(source: Path) -> str:
-        return well(nearcode("import", "codes", source, "--chain", "tea"))
+        return well(nearcode("import", "codes", source, *CHAIN))
 
-    assert "created 384, updated 0, unchanged 0, rejected 0" in imported(FIXTURES / "codes.csv")
     folder = tmp_path / "codes"
     folder.mkdir()
     (folder / "SH001.png").write_bytes(qr.png(running.payload("one")))
     (folder / "SH001-2.jpg").write_bytes((FIXTURES / "group-photo.jpg").read_bytes())
     (folder / "XX999.png").write_bytes(qr.png(running.payload("two")))
     (folder / "SH002.png").write_bytes(b"no picture")
-    tried = well(nearcode("import", "codes", folder, "--chain", "tea", "--dry-run"))
+    tried = well(nearcode("import", "codes", folder, *CHAIN, "--dry-run"))
     assert "created 2, updated 0, unchanged 0, rejected 2" in tried
     said = imported(folder)
     assert "created 2, updated 0, unchanged 0, rejected 2" in said
     assert "XX999.png: there is no store XX999" in said
     assert "SH002.png: this is not a JPEG" in said
     told = tmp_path / "told.csv"
-    again = nearcode("import", "codes", folder, "--chain", "tea", "--report", told)
+    again = nearcode("import", "codes", folder, *CHAIN, "--report", told)
     assert "created 0, updated 0, unchanged 2, rejected 2" in well(again)
     with told.open(encoding="utf-8-sig", newline="") as lines:
         became = {row["file"]: (row["became"], row["reason"]) for row in csv.DictReader(lines)}
@@ -199,28 +223,28 @@ def test_codes_come_from_a_table_a_folder_and_a_zip(nearcode: Nearcode, tmp_path
         archive.writestr("SH003.png", qr.png(running.payload("three")))
     assert "created 1, updated 0, unchanged 2, rejected 2" in imported(packed)
     packed.write_bytes(packed.read_bytes()[:-30])
-    badly(nearcode("import", "codes", packed, "--chain", "tea"))
+    badly(nearcode("import", "codes", packed, *CHAIN))
 
 
 def test_keys_are_made_listed_and_revoked(nearcode: Nearcode) -> None:
     made = nearcode("key", "create", "--role", "manager", "--store", "SH001", "--store", "SH002",
-                    "--chain", "tea", "--name", "店长")  # fmt: skip
+                    *CHAIN, "--name", "店长")  # fmt: skip
     key = well(made).strip()
     assert re.fullmatch(r"nck_[\w-]{43}", key), "the key alone is on stdout"
-    listed = well(nearcode("key", "list", "--chain", "tea"))
+    listed = well(nearcode("key", "list", *CHAIN))
     assert key not in listed
     assert "SH001, SH002" in listed
     key_id = re.search(r"Key ([0-9a-f-]{36})", made.err)
     assert key_id is not None
     badly(nearcode("key", "revoke", key_id[1], "--chain", "coffee"))
-    well(nearcode("key", "revoke", key_id[1], "--chain", "tea"))
-    (row,) = [line for line in well(nearcode("key", "list", "--chain", "tea")).splitlines()
+    well(nearcode("key", "revoke", key_id[1], *CHAIN))
+    (row,) = [line for line in well(nearcode("key", "list", *CHAIN)).splitlines()
               if key_id[1] in line]  # fmt: skip
     assert len(re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", row)) == 2, "created and revoked"
-    badly(nearcode("key", "create", "--role", "manager", "--chain", "tea"))
-    badly(nearcode("key", "create", "--role", "king", "--chain", "tea"))
+    badly(nearcode("key", "create", "--role", "manager", *CHAIN))
+    badly(nearcode("key", "create", "--role", "king", *CHAIN))
     for role in ("hq", "read"):
-        well(nearcode("key", "create", "--role", role, "--chain", "tea"))
+        well(nearcode("key", "create", "--role", role, *CHAIN))
 
 
 def path_of(link: str) -> str:
@@ -230,28 +254,28 @@ def path_of(link: str) -> str:
 def test_colleagues_are_made_listed_reset_and_shown_out(
     nearcode: Nearcode, module_database_url: str
 ) -> None:
-    made = nearcode("person", "create", "--role", "hq", "--name", "李敏", "--chain", "tea",
+    made = nearcode("person", "create", "--role", "hq", "--name", "李敏", *CHAIN,
                     "--email", "Li.Min@example.com")  # fmt: skip
     first = well(made).strip()
     assert re.fullmatch(r"http://localhost:8000/hq/password/[\w-]{43}", first)
-    badly(nearcode("person", "create", "--role", "hq", "--name", "x", "--chain", "tea",
+    badly(nearcode("person", "create", "--role", "hq", "--name", "x", *CHAIN,
                    "--email", "li.min@example.com"))  # fmt: skip
-    badly(nearcode("person", "create", "--role", "manager", "--name", "x", "--chain", "tea",
+    badly(nearcode("person", "create", "--role", "manager", "--name", "x", *CHAIN,
                    "--email", "m@example.com"))  # fmt: skip
-    listed = well(nearcode("person", "list", "--chain", "tea"))
+    listed = well(nearcode("person", "list", *CHAIN))
     assert "li.min@example.com" in listed
-    second = well(nearcode("person", "reset", "LI.MIN@example.com", "--chain", "tea")).strip()
-    badly(nearcode("person", "reset", "nobody@example.com", "--chain", "tea"))
+    second = well(nearcode("person", "reset", "LI.MIN@example.com", *CHAIN)).strip()
+    badly(nearcode("person", "reset", "nobody@example.com", *CHAIN))
     badly(nearcode("person", "reset", "li.min@example.com", "--chain", "coffee"))
     with running.served(module_database_url, CHEAP) as base_url, opened(base_url) as client:
         form = {"password": "correct horse", "again": "correct horse"}
         assert client.post(path_of(first), data=form).status_code == 410
         assert client.post(path_of(second), data=form).status_code == 303
         assert client.get("/api/v1/me").json()["name"] == "李敏"
-        well(nearcode("person", "deactivate", "li.min@example.com", "--chain", "tea"))
+        well(nearcode("person", "deactivate", "li.min@example.com", *CHAIN))
         assert client.get("/api/v1/me").status_code == 401
-        badly(nearcode("person", "reset", "li.min@example.com", "--chain", "tea"))
-        well(nearcode("person", "activate", "li.min@example.com", "--chain", "tea"))
+        badly(nearcode("person", "reset", "li.min@example.com", *CHAIN))
+        well(nearcode("person", "activate", "li.min@example.com", *CHAIN))
         entry = {"email": "li.min@example.com", "password": "correct horse"}
         assert client.post("/hq/sign-in", data=entry).status_code == 303
         rows = client.get("/api/v1/audit?who=cli&action=person.update").json()["audit"]
@@ -263,30 +287,30 @@ def test_managers_are_invited_one_by_one_and_by_a_table(
     nearcode: Nearcode, module_database_url: str, tmp_path: Path
 ) -> None:
     made = nearcode("invite", "--store", "SH001", "--store", "SH002", "--name", "王芳",
-                    "--chain", "tea")  # fmt: skip
+                    *CHAIN)  # fmt: skip
     link = well(made).strip()
     assert re.fullmatch(r"http://localhost:8000/m/join/[\w-]{43}", link), "the link alone"
     assert "█" in made.err, "and its code, to be scanned from the screen"
-    badly(nearcode("invite", "--store", "XX999", "--chain", "tea"))
-    badly(nearcode("invite", "--chain", "tea"))
+    badly(nearcode("invite", "--store", "XX999", *CHAIN))
+    badly(nearcode("invite", *CHAIN))
     file = tmp_path / "managers.csv"
     file.write_text('store,name\n"SH001,SH003",赵磊\nXX999,谁\nSH002,\n', "utf-8")
-    many = nearcode("invite", "--file", file, "--chain", "tea")
+    many = nearcode("invite", "--file", file, *CHAIN)
     rows = list(csv.DictReader(io.StringIO(well(many).removeprefix("\ufeff"))))
     assert [(row["row"], row["name"], row["store"]) for row in rows[:1]] == [
         ("2", "赵磊", "SH001,SH003"),
     ]  # fmt: skip
     assert "invited 2, rejected 1" in many.err
     assert "there is no store XX999" in many.err
-    badly(nearcode("invite", "--file", file, "--store", "SH001", "--chain", "tea"))
+    badly(nearcode("invite", "--file", file, "--store", "SH001", *CHAIN))
     with running.served(module_database_url, CHEAP) as base_url, opened(base_url) as client:
         assert client.post(path_of(rows[0]["link"])).status_code == 303
         me = client.get("/api/v1/me").json()
         assert (me["name"], me["stores"]) == ("赵磊", ["SH001", "SH003"])
-        again = well(nearcode("invite", "--person", me["id"], "--chain", "tea")).strip()
+        again = well(nearcode("invite", "--person", me["id"], *CHAIN)).strip()
         assert client.post(path_of(again)).status_code == 303
         assert client.get("/api/v1/me").json()["id"] == me["id"]
-        listed = well(nearcode("person", "list", "--chain", "tea"))
+        listed = well(nearcode("person", "list", *CHAIN))
         (row,) = [line for line in listed.splitlines() if "赵磊" in line]
         assert "SH001, SH003" in row
         assert "1 device" in row
@@ -302,33 +326,25 @@ CHEAP = Settings(database_pool=5, password_memory_mb=1, password_rounds=1)
 FALLBACK = "https://work.weixin.qq.com/ct/wcde0119e9a63b6b799de1480ba7cec9ea76"
 
 
-def test_without_an_entry_it_is_said_how_to_make_one(nearcode: Nearcode) -> None:
-    how = "nearcode entry create ENTRY --name NAME"
-    assert how in badly(nearcode("route", *HERE))
-    assert how in badly(nearcode("poster", "tea"))
-    placed = ("placement", "create", "tea", "p-1", "--name", "海报", "--channel", "poster")
-    assert how in badly(nearcode(*placed, "--chain", "tea"))
-
-
 def test_an_entry_and_its_placements_are_made_and_listed(
     nearcode: Nearcode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEARCODE_PUBLIC_URL", "https://qr.example.com")
-    of_tea = ("--chain", "tea")
-    create = ("entry", "create", "tea", "--name", "活码", "--radius-m", "5000")
+    of_coffee = ("--chain", "coffee")
+    create = ("entry", "create", "latte", "--name", "活码", "--radius-m", "5000")
     policy = ("--ip-policy", "never", "--fallback", FALLBACK)
-    assert badly(nearcode(*create, "--fallback", "no code", *of_tea)).startswith("fallback:")
-    assert "https://qr.example.com/q/tea" in well(nearcode(*create, *policy, *of_tea))
-    assert "taken" in badly(nearcode(*create, *of_tea))
-    place = ("placement", "create", "tea", "p-1", "--name", "海报", "--channel", "poster")
+    assert badly(nearcode(*create, "--fallback", "no code", *of_coffee)).startswith("fallback:")
+    assert "https://qr.example.com/q/latte" in well(nearcode(*create, *policy, *of_coffee))
+    assert "taken" in badly(nearcode(*create, *of_coffee))
+    place = ("placement", "create", "latte", "p-1", "--name", "海报", "--channel", "poster")
     more = ("--store", "SH001", "--printed", 20, "--cost", "36.5", "--variant", "a")
-    assert "https://qr.example.com/q/tea?p=p-1" in well(nearcode(*place, *more, *of_tea))
-    assert "store" in badly(nearcode(*place, "--store", "XX999", *of_tea))
-    listed = well(nearcode("entry", "list", *of_tea))
-    (row,) = [line for line in listed.splitlines() if "/q/tea" in line]
-    assert re.search(r"tea\s+活码\s+5,000 m\s+never\s+1\s+p-1\s+https://qr", row)
-    assert "/q/tea" not in well(nearcode("entry", "list", "--chain", "coffee"))
-    assert "no entry tea" in badly(nearcode(*place, "--chain", "coffee"))
+    assert "https://qr.example.com/q/latte?p=p-1" in well(nearcode(*place, *more, *of_coffee))
+    assert "store" in badly(nearcode(*place, "--store", "XX999", *of_coffee))
+    listed = well(nearcode("entry", "list", *of_coffee))
+    (row,) = [line for line in listed.splitlines() if "/q/latte" in line]
+    assert re.search(r"latte\s+活码\s+5,000 m\s+never\s+1\s+p-1\s+https://qr", row)
+    assert "/q/latte" not in well(nearcode("entry", "list", *CHAIN))
+    assert "no entry latte" in badly(nearcode(*place, *CHAIN))
 
 
 @pytest.mark.parametrize(
@@ -350,40 +366,32 @@ def test_an_entry_and_its_placements_are_made_and_listed(
 def test_what_no_entry_or_placement_can_be_is_refused_by_name(
     nearcode: Nearcode, arguments: tuple[str, ...], field: str
 ) -> None:
-    assert badly(nearcode(*arguments, "--chain", "tea")).startswith(f"{field}:")
+    assert badly(nearcode(*arguments, *CHAIN)).startswith(f"{field}:")
 
 
-@pytest.fixture(scope="module")
-def entry() -> str:
-    """The entry with one placement that an earlier test has made."""
-    return "tea"
-
-
-def test_route_explains_a_decision_and_takes_no_seat(nearcode: Nearcode, entry: str) -> None:
+def test_route_explains_a_decision_and_takes_no_seat(nearcode: Nearcode) -> None:
     # Guomao in the sample: of BJ001's codes one has expired, the other is paused.
     guomao = ("116.4529", "39.9063")
     for _ in range(2):
-        said = well(nearcode("route", *guomao, "--entry", entry))
+        said = well(nearcode("route", *guomao, *ENTRY))
         assert re.search(r"skipped\s+.*\(BJ001\)\s+\d+ m\s+expired", said)
         assert re.search(r"shown\s+.*\(BJ005\)\s+\d+ m\s+next_store", said)
         assert "Outcome: code" in said
         assert " 0 held" in said
-    told = json.loads(well(nearcode("route", *guomao, "--json")))
+    told = json.loads(well(nearcode("route", *guomao, *ENTRY, "--json")))
     assert (told["outcome"], told["store"]["store"]) == ("code", "BJ005")
     assert [hop["skipped"] for hop in told["hops"]] == ["expired", "paused"]
-    there = well(nearcode("route", "121.5001", "31.2388", "--datum", "gcj02", "--json"))
+    there = well(nearcode("route", "121.5001", "31.2388", "--datum", "gcj02", *ENTRY, "--json"))
     assert json.loads(there)["located"]["city"] == "上海市"
-    far = json.loads(well(nearcode("route", "-73.98", "-40.75", "--json")))
+    far = json.loads(well(nearcode("route", "-73.98", "-40.75", *ENTRY, "--json")))
     assert (far["outcome"], far["reason"]) == ("code", "fallback")
     badly(nearcode("route", "200", "31"))
     badly(nearcode("route", *HERE, "--entry", "nobody"))
     badly(nearcode("route", *HERE, "--datum", "mars"))
 
 
-def test_route_draws_the_decision_where_it_is_told(
-    nearcode: Nearcode, entry: str, tmp_path: Path
-) -> None:
-    guomao = ("116.4529", "39.9063", "--entry", entry)
+def test_route_draws_the_decision_where_it_is_told(nearcode: Nearcode, tmp_path: Path) -> None:
+    guomao = ("116.4529", "39.9063", *ENTRY)
     for name, start in (("why.svg", "<svg "), ("why.html", "<!doctype html>")):
         assert "shown" in well(nearcode("route", *guomao, "--map", tmp_path / name))
         drawn = (tmp_path / name).read_text("utf-8")
@@ -395,39 +403,40 @@ def test_route_draws_the_decision_where_it_is_told(
     badly(nearcode("route", *guomao, "--map", tmp_path / "no such folder" / "why.svg"))
 
 
-def test_report_tells_conversion_in_three_forms(nearcode: Nearcode, entry: str) -> None:
-    table = well(nearcode("report", "--chain", "tea", "--by", "store"))
+def test_report_tells_conversion_in_three_forms(nearcode: Nearcode) -> None:
+    table = well(nearcode("report", *CHAIN, "--by", "store"))
     assert "conversion" in table
-    told = json.loads(well(nearcode("report", "--chain", "tea", "--format", "json")))
+    told = json.loads(well(nearcode("report", *CHAIN, "--format", "json")))
     assert told["total"]["scans"] == 0
     assert [row["key"] for row in told["rows"]] == ["all"]
-    text = well(nearcode("report", "--chain", "tea", "--by", "none", "--format", "csv"))
+    text = well(nearcode("report", *CHAIN, "--by", "none", "--format", "csv"))
     (row,) = csv.DictReader(io.StringIO(text.lstrip("\ufeff")))
     assert (row["key"], row["scans"], row["conversion"]) == ("all", "0", "")
     since = ("--since", "2026-01-01", "--until", "2026-01-31")
-    well(nearcode("report", "--chain", "tea", "--by", "day", *since))
-    badly(nearcode("report", "--chain", "tea", "--since", "yesterday"))
-    badly(nearcode("report", "--chain", "tea", "--by", "moon"))
+    well(nearcode("report", *CHAIN, "--by", "day", *since))
+    badly(nearcode("report", *CHAIN, "--since", "yesterday"))
+    badly(nearcode("report", *CHAIN, "--by", "moon"))
 
 
 def test_rollups_are_compared_with_the_raw_rows_and_made_anew(
-    nearcode: Nearcode, entry: str, module_database_url: str
+    nearcode: Nearcode, module_database_url: str
 ) -> None:
     scanned = (
         "INSERT INTO scans (chain_id, scan_id, entry, visitor_id, scanned_at, via)"
         " SELECT chain_id, uuid7_floor(now()), 'a', chain_id, now(), 'api' FROM chains"
-        " WHERE chain = 'tea'",
+        " WHERE chain = 'coffee'",
         "INSERT INTO touched_scans SELECT chain_id, scan_id FROM scans",
     )
     running.run(conftest.execute(module_database_url, *scanned))
-    assert "1 days, 1 scans: 0 days differ" in well(nearcode("rollup", "check", "--chain", "tea"))
+    check = ("rollup", "check", "--chain", "coffee")
+    assert "1 days, 1 scans: 0 days differ" in well(nearcode(*check))
     running.run(conftest.execute(module_database_url, "DELETE FROM report_chunks"))
-    differs = nearcode("rollup", "check", "--chain", "tea")
+    differs = nearcode(*check)
     assert differs.code == 1
     assert "1 days differ" in differs.out
-    assert "1 days rebuilt." in well(nearcode("rollup", "rebuild", "--chain", "tea"))
-    assert "0 days differ" in well(nearcode("rollup", "check", "--chain", "tea"))
-    badly(nearcode("rollup", "check", "--chain", "tea", "--since", "yesterday"))
+    assert "1 days rebuilt." in well(nearcode("rollup", "rebuild", "--chain", "coffee"))
+    assert "0 days differ" in well(nearcode(*check))
+    badly(nearcode(*check, "--since", "yesterday"))
 
 
 def test_retention_says_what_it_drops(nearcode: Nearcode, module_database_url: str) -> None:
@@ -442,45 +451,45 @@ def test_retention_says_what_it_drops(nearcode: Nearcode, module_database_url: s
 
 
 def test_a_poster_reads_as_the_url_in_every_form(
-    nearcode: Nearcode, entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nearcode: Nearcode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEARCODE_PUBLIC_URL", "https://qr.example.com")
     monkeypatch.chdir(tmp_path)
     url = "https://qr.example.com/q/tea"
-    well(nearcode("poster", entry))
+    well(nearcode("poster", "tea"))
     assert read(tmp_path / "tea.svg") == url
     for form in ("svg", "png", "pdf"):
         file = tmp_path / f"out.{form}"
-        well(nearcode("poster", entry, "--placement", "p-1", "--out", file))
-        assert read(file) == f"{url}?p=p-1"
-        well(nearcode("poster", entry, "--placement", "p-1", "--format", form))
-        assert read(tmp_path / f"tea-p-1.{form}") == f"{url}?p=p-1"
+        well(nearcode("poster", "tea", "--placement", "poster-lujiazui", "--out", file))
+        assert read(file) == f"{url}?p=poster-lujiazui"
+        well(nearcode("poster", "tea", "--placement", "poster-lujiazui", "--format", form))
+        assert read(tmp_path / f"tea-poster-lujiazui.{form}") == f"{url}?p=poster-lujiazui"
     badly(nearcode("poster", "nobody"))
-    badly(nearcode("poster", entry, "--placement", "nowhere"))
-    badly(nearcode("poster", entry, "--out", tmp_path / "missing" / "out.svg"))
+    badly(nearcode("poster", "tea", "--placement", "nowhere"))
+    badly(nearcode("poster", "tea", "--out", tmp_path / "missing" / "out.svg"))
     logo = tmp_path / "logo.png"
     logo.write_bytes(b"no picture")
-    badly(nearcode("poster", entry, "--logo", logo))
+    badly(nearcode("poster", "tea", "--logo", logo))
 
 
 def test_a_shop_gets_a_poster_with_a_placement_of_its_own(
-    nearcode: Nearcode, entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nearcode: Nearcode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEARCODE_PUBLIC_URL", "https://qr.example.com")
     monkeypatch.chdir(tmp_path)
     for arguments, file in (
-        (("--chain", "tea"), "store-SH001-a4.pdf"),
-        ((entry, "--paper", "a5", "--lang", "en"), "store-SH001-a5.pdf"),
+        (CHAIN, "store-SH001-a4.pdf"),
+        (("tea", "--paper", "a5", "--lang", "en"), "store-SH001-a5.pdf"),
     ):
         told = well(nearcode("poster", *arguments, "--store", "SH001"))
         assert file in told
         page = pypdfium2.PdfDocument(tmp_path / file)[0]
         (code,) = zxingcpp.read_barcodes(page.render(scale=2).to_pil())
         assert code.text == "https://qr.example.com/q/tea?p=store-SH001"
-    badly(nearcode("poster", entry, "--store", "nowhere"))
+    badly(nearcode("poster", "tea", "--store", "nowhere"))
     badly(nearcode("poster", "nobody", "--store", "SH001"))
-    badly(nearcode("poster", entry, "--store", "SH001", "--placement", "p-1"))
-    badly(nearcode("poster", entry, "--store", "SH001", "--format", "png"))
+    badly(nearcode("poster", "tea", "--store", "SH001", "--placement", "poster-lujiazui"))
+    badly(nearcode("poster", "tea", "--store", "SH001", "--format", "png"))
     badly(nearcode("poster"))
 
 
@@ -512,52 +521,48 @@ def read(file: Path) -> str:
     return qr.decode(out.getvalue())
 
 
-def test_placements_are_imported_and_printed_in_bulk(
-    nearcode: Nearcode, entry: str, tmp_path: Path
-) -> None:
+def test_placements_are_imported_and_printed_in_bulk(nearcode: Nearcode, tmp_path: Path) -> None:
     file = FIXTURES / "placements.csv"
-    of_tea = ("--chain", "tea", "--entry", entry)
+    of_tea = (*CHAIN, *ENTRY)
     assert "created 6, updated 0" in well(
         nearcode("import", "placements", file, *of_tea, "--dry-run")
     )
     assert "created 6, updated 0" in well(nearcode("import", "placements", file, *of_tea))
     assert "unchanged 6" in well(nearcode("import", "placements", file, *of_tea))
     zipped = tmp_path / "codes.zip"
-    well(nearcode("poster", entry, "--all", "--channel", "poster", "--out", zipped))
+    well(nearcode("poster", "tea", "--all", "--channel", "poster", "--out", zipped))
     with zipfile.ZipFile(zipped) as archive:
         names = archive.namelist()
     assert {"door-sh010-a.svg", "door-sh010-b.svg", "placements.csv"} <= set(names)
     assert not [name for name in names if name.startswith("sms")]
     assert list(tmp_path.iterdir()) == [zipped]
     assert "no such placements" in badly(
-        nearcode("poster", entry, "--all", "--channel", "radio", "--out", zipped)
+        nearcode("poster", "tea", "--all", "--channel", "radio", "--out", zipped)
     )
-    assert "--all" in badly(nearcode("poster", entry, "--all", "--placement", "x"))
+    assert "--all" in badly(nearcode("poster", "tea", "--all", "--placement", "x"))
 
 
-def test_orders_are_imported_and_again_change_nothing(nearcode: Nearcode, entry: str) -> None:
+def test_orders_are_imported_and_again_change_nothing(nearcode: Nearcode) -> None:
     file = FIXTURES / "orders.csv"
-    well(nearcode("import", "stores", FIXTURES / "stores.csv", "--chain", "tea"))
-    said = well(nearcode("import", "orders", file, "--chain", "tea", "--dry-run"))
+    well(nearcode("import", "stores", FIXTURES / "stores.csv", *CHAIN))
+    said = well(nearcode("import", "orders", file, *CHAIN, "--dry-run"))
     assert "Nothing was changed" in said
     assert "created 22, updated 0, unchanged 0, rejected 0" in said
-    said = well(nearcode("import", "orders", file, "--chain", "tea"))
+    said = well(nearcode("import", "orders", file, *CHAIN))
     assert "created 22" in said
     assert "matched to joins 0, unmatched 22" in said
-    assert "unchanged 22" in well(nearcode("import", "orders", file, "--chain", "tea"))
+    assert "unchanged 22" in well(nearcode("import", "orders", file, *CHAIN))
 
 
-def test_orders_with_mistakes_are_told_row_by_row(
-    nearcode: Nearcode, entry: str, tmp_path: Path
-) -> None:
+def test_orders_with_mistakes_are_told_row_by_row(nearcode: Nearcode, tmp_path: Path) -> None:
     file = tmp_path / "orders.csv"
     file.write_bytes("订单号,下单时间,金额\nX1,2026-01-01,1.23456\nX2,昨天,1\n".encode("gb18030"))
-    said = well(nearcode("import", "orders", file, "--chain", "tea"))
+    said = well(nearcode("import", "orders", file, *CHAIN))
     assert "created 0, updated 0, unchanged 0, rejected 2" in said
     assert re.search(r"2\s+amount\s+has more than 4 decimals", said)
     assert re.search(r"3\s+at\s+", said)
     file.write_text("名称,金额\nX1,1\n")
-    assert "order: " in badly(nearcode("import", "orders", file, "--chain", "tea"))
+    assert "order: " in badly(nearcode("import", "orders", file, *CHAIN))
 
 
 def test_the_doctor_finds_a_good_installation_well(
@@ -600,15 +605,6 @@ def test_a_port_in_use_is_a_clear_message(nearcode: Nearcode) -> None:
         port = taken.getsockname()[1]
         for command in ("serve", "demo"):
             assert f"Port {port} is in use" in badly(nearcode(command, "--port", port))
-
-
-def test_serve_refuses_an_older_schema(
-    nearcode: Nearcode, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    running.run(conftest.execute(postgres_url, "CREATE DATABASE test_cli_old"))
-    url = conftest.with_database(postgres_url, "test_cli_old")
-    monkeypatch.setenv("NEARCODE_DATABASE_URL", url)
-    assert "nearcode migrate" in badly(nearcode("serve", "--port", free_port()))
 
 
 # ---------------------------------------------------------------- as users run it
