@@ -7,7 +7,6 @@ import that is cut off has done some of it, and sent again does the rest.
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,8 +16,6 @@ from service.importing import CodeRow, Parsed, Rejected
 from service.settings import Settings
 
 _BATCH = 60
-
-Connect = Callable[[], AbstractAsyncContextManager[db.Connection]]
 
 
 class Became(StrEnum):
@@ -68,7 +65,7 @@ class Progress:
 class Bulk:
     """Where codes are put up, for whom, and how."""
 
-    connect: Connect
+    connect: db.Connect
     chain_id: uuid.UUID
     settings: Settings
     # The stores that the caller may know of; None: all.

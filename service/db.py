@@ -5,8 +5,8 @@ methods that take a connection and named arguments.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from importlib import resources
 from typing import Any, TypeAlias
@@ -21,6 +21,8 @@ SQL = resources.files("service") / "sql"
 
 # What every query and transaction is run on.
 Connection: TypeAlias = "asyncpg.Connection"
+# One for a block, of a pool or any other.
+Connect: TypeAlias = Callable[[], AbstractAsyncContextManager["asyncpg.Connection"]]
 
 _MIGRATION_LOCK = 0x6E656172  # "near": one migration at a time, whoever starts it
 _CONNECT_TIMEOUT_S = 10

@@ -32,7 +32,7 @@ Work = Callable[[bulk.Progress], Awaitable[None]]
 class Imports:
     """One worker's imports."""
 
-    def __init__(self, connect: bulk.Connect) -> None:
+    def __init__(self, connect: db.Connect) -> None:
         self._connect = connect
         self._tasks: set[asyncio.Task[None]] = set()
 

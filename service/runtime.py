@@ -148,6 +148,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             secret = await accounts.installation_secret(connection)
             await directory.refresh(connection)
         news = News(database_url, directory)
+        connect = functools.partial(db.acquire, pool)
         service = Service(
             settings=settings,
             pool=pool,
@@ -164,9 +165,9 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
             ),
             locator=iplocate.IpLocator(settings.xdb_files, settings.mmdb_files),
             decoder=decoder,
-            imports=imports.Imports(functools.partial(db.acquire, pool)),
+            imports=imports.Imports(connect),
             secret=secret,
-            deliveries=Deliveries(pool, directory, settings, secret),
+            deliveries=Deliveries(connect, directory, settings, secret),
         )
         metrics.begin()
         service.measure()

@@ -55,9 +55,9 @@ class Deliveries:
     """One worker's part in delivering. `run` it beside the rest."""
 
     def __init__(
-        self, pool: asyncpg.Pool, directory: Directory, settings: Settings, secret: bytes
+        self, connect: db.Connect, directory: Directory, settings: Settings, secret: bytes
     ) -> None:
-        self._pool, self._directory = pool, directory
+        self._connect, self._directory = connect, directory
         self._settings, self._secret = settings, secret
         self._sender = Sender(settings.webhook_private_networks, settings.webhook_timeout_s)
         self._lease_s = settings.webhook_timeout_s + _SLACK_S
@@ -85,7 +85,11 @@ class Deliveries:
                 _, late = await asyncio.wait(self._under_way, timeout=_FINISH_WITHIN_S)
                 for task in late:
                     task.cancel()
-            await self._sender.aclose()
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections to endpoints. `run` does so in the end."""
+        await self._sender.aclose()
 
     async def _look(self) -> None:
         # Where nobody wants to be told of anything, nothing is asked of the database.
@@ -93,7 +97,7 @@ class Deliveries:
             metrics.OUTBOX_AGE_SECONDS.set(0)
             return
         busy = Counter(self._under_way.values())
-        async with db.acquire(self._pool) as connection:
+        async with self._connect() as connection:
             taken = await db.rows(
                 _sql.claim(
                     connection,
@@ -130,13 +134,13 @@ class Deliveries:
         """Send a message of the type `webhook.test` to one endpoint, enabled or not, once and now;
         the delivery as it came out. Raises `errors.NotFound`."""
         made = outbox.row(chain_id, TRIAL, data)
-        async with db.acquire(self._pool) as connection:
+        async with self._connect() as connection:
             await webhooks.get(connection, chain_id, webhook_id)
             taken = await _sql.put_trial(
                 connection, webhook_id=webhook_id, lease_s=self._lease_s, **made
             )
         await self.deliver(taken)
-        async with db.acquire(self._pool) as connection:
+        async with self._connect() as connection:
             return await webhooks.delivery(connection, chain_id, webhook_id, made["event_id"])
 
     async def deliver(self, row: Mapping[str, Any]) -> None:
@@ -150,7 +154,7 @@ class Deliveries:
         error = reply.error
         if error is None and not reply.ok:
             error = f"answered {reply.status}"
-        async with db.acquire(self._pool) as connection, connection.transaction():
+        async with self._connect() as connection, connection.transaction():
             mine = await _sql.settle(
                 connection,
                 **key,
@@ -193,7 +197,7 @@ class Deliveries:
     ) -> None:
         """What a failure says of the endpoint."""
         settings = self._settings
-        async with db.acquire(self._pool) as connection:
+        async with self._connect() as connection:
             failing_s = await _sql.went_wrong(connection, **key, patience_s=_patience_s(reply))
             reason = None
             if reply.status == _GONE:

@@ -106,6 +106,13 @@ def check_url(url: str, private: Sequence[Network]) -> str:
     return str(parsed)
 
 
+async def checked_url(url: str, private: Sequence[Network]) -> str:
+    """The URL as it is kept, of a host that may be reached. Raises `errors.BadInput`."""
+    kept = check_url(url, private)
+    await refuse_private(kept, private)
+    return kept
+
+
 async def refuse_private(url: str, private: Sequence[Network]) -> None:
     """Look whether the URL's host is one that may be reached. Raises `errors.BadInput`; says
     nothing of a name that is not known now."""

@@ -31,7 +31,7 @@ MOST_KEPT_HOURS = 168
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What HQ says of an endpoint. The URL has been checked (`webhook_sending.check_url`)."""
+    """What HQ says of an endpoint. The URL has been checked (`webhook_sending.checked_url`)."""
 
     url: str
     events: tuple[Event, ...]

@@ -23,6 +23,7 @@ from service.cli import (
     serving,
     simulation,
     upkeep,
+    webhooks,
 )
 from service.cli.terminal import err
 
@@ -48,9 +49,11 @@ app.command("settings")(upkeep.list_settings)
 app.add_typer(imports.app, name="import")
 app.add_typer(keys.key_app, name="key")
 app.add_typer(people.app, name="person")
+app.add_typer(invitations.app, name="invitation")
 app.add_typer(keys.chain_app, name="chain")
 app.add_typer(entries.entry_app, name="entry")
 app.add_typer(entries.placement_app, name="placement")
+app.add_typer(webhooks.app, name="webhook")
 app.add_typer(rollups.app, name="rollup")
 
 

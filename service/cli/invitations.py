@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
+import asyncpg
 import typer
 from rich.markup import escape
 
@@ -13,6 +14,10 @@ from service.cli import arguments, installation, terminal
 from service.cli.terminal import err, out
 from service.settings import Settings
 from service.steps import report
+
+app = typer.Typer(no_args_is_help=True, help="Invitations: links that managers come in by.")
+
+_MOST = 100_000
 
 
 def invite(
@@ -75,3 +80,49 @@ def _invite_many(file: Path, chain: str | None, settings: Settings) -> None:
     sys.stdout.write(report.as_csv(rows, ("row", "name", "store", "link", "expires_at")))
     err.print(f"invited {len(rows)}, rejected {len(done.rejected)}")
     terminal.tell_rows("reason", done.rejected, err)
+
+
+@app.command("list")
+def list_invitations(
+    state: Annotated[
+        invitations.State | None, typer.Option(help="open: it can still be used.")
+    ] = None,
+    store: Annotated[str | None, typer.Option(help="For this one, among others.")] = None,
+    chain: arguments.ChainOption = None,
+) -> None:
+    """Newest first, without their links, which nobody can read again."""
+
+    async def work(connection: db.Connection) -> list[asyncpg.Record]:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        return await invitations.invitations(
+            connection, chain_id, state=state, store=store, most=_MOST
+        )
+
+    table = terminal.table("invitation", "name", "stores", "state", "created", "expires")
+    for row in installation.run(installation.settings(), work):
+        table.add_row(
+            str(row["invitation_id"]),
+            escape(row["name"]),
+            escape(", ".join(row["stores"])),
+            row["state"],
+            f"{row['created_at']:%Y-%m-%d %H:%M}",
+            f"{row['expires_at']:%Y-%m-%d %H:%M}",
+        )
+    terminal.show(table)
+
+
+@app.command("revoke")
+def revoke_invitation(
+    invitation_id: Annotated[
+        UUID, typer.Argument(metavar="ID", help="`nearcode invitation list` tells it.")
+    ],
+    chain: arguments.ChainOption = None,
+) -> None:
+    """Let its link work no more; one that was used stays used."""
+
+    async def work(connection: db.Connection) -> None:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        await invitations.revoke(connection, chain_id, invitation_id)
+
+    installation.run(installation.settings(), work)
+    out.print(f"Invitation {invitation_id} is revoked.")

@@ -11,7 +11,6 @@ from service import errors, webhook_sending, webhooks
 from service.http import answers, context
 from service.http.context import Hq, Json, ServiceDep, Text
 from service.outbox import Event
-from service.runtime import Service
 
 router = APIRouter(
     prefix="/api/v1",
@@ -62,7 +61,8 @@ async def list_webhooks(service: ServiceDep, caller: Hq) -> dict[str, Any]:
 @router.post("/webhooks", status_code=201)
 async def create_webhook(body: WebhookBody, service: ServiceDep, caller: Hq) -> dict[str, Any]:
     """Be told of these events at this URL. `secret` is told this once."""
-    url = await _checked(service, body.url)
+    private = service.settings.webhook_private_networks
+    url = await webhook_sending.checked_url(body.url, private)
     values = webhooks.Values(url, tuple(body.events), body.description, body.enabled)
     async with service.connection() as connection:
         row, secret = await webhooks.create(
@@ -96,7 +96,8 @@ async def change_webhook(
     async with service.connection() as connection:
         await webhooks.get(connection, caller.chain_id, found)
     if "url" in change:
-        change["url"] = await _checked(service, change["url"])
+        private = service.settings.webhook_private_networks
+        change["url"] = await webhook_sending.checked_url(change["url"], private)
     async with service.connection() as connection:
         row = await webhooks.change(connection, caller.chain_id, found, **change)
     await service.refresh()
@@ -169,13 +170,6 @@ async def retry_delivery(
     event_id = context.parse_uuid(delivery_id, "delivery")
     async with service.connection() as connection:
         return delivery_json(await webhooks.retry(connection, caller.chain_id, found, event_id))
-
-
-async def _checked(service: Service, url: str) -> str:
-    private = service.settings.webhook_private_networks
-    checked = webhook_sending.check_url(url, private)
-    await webhook_sending.refuse_private(checked, private)
-    return checked
 
 
 def webhook_json(row: asyncpg.Record) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from PIL import Image, ImageDraw
 
 from service import accounts, catalog, cli, db, demo, importing, logs, qr, tabular
 from service.settings import Settings
-from tests import conftest, running
+from tests import conftest, receiver, running
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 COMMAND = Path(sys.executable).with_name("nearcode")
@@ -314,6 +314,92 @@ def test_managers_are_invited_one_by_one_and_by_a_table(
         (row,) = [line for line in listed.splitlines() if "赵磊" in line]
         assert "SH001, SH003" in row
         assert "1 device" in row
+
+
+def id_in(listed: str, text: str) -> str:
+    """The id at the beginning of the only line with this text."""
+    (line,) = [line for line in listed.splitlines() if text in line]
+    return line.split()[0]
+
+
+def test_invitations_are_listed_and_revoked(nearcode: Nearcode, module_database_url: str) -> None:
+    link = well(nearcode("invite", "--store", "SH007", "--name", "陈静", *CHAIN)).strip()
+    for_store = ("invitation", "list", "--store", "SH007", *CHAIN)
+    listed = well(nearcode(*for_store, "--state", "open"))
+    assert link.rpartition("/")[2] not in listed
+    revoke = ("invitation", "revoke", id_in(listed, "陈静"))
+    badly(nearcode(*revoke, "--chain", "coffee"))
+    well(nearcode(*revoke, *CHAIN))
+    assert "陈静" not in well(nearcode(*for_store, "--state", "open"))
+    assert re.search(r"陈静\s+SH007\s+revoked", well(nearcode(*for_store)))
+    with running.served(module_database_url, CHEAP) as base_url, opened(base_url) as client:
+        assert client.post(path_of(link)).status_code == 410
+        used = well(nearcode("invite", "--store", "SH007", "--name", "周杰", *CHAIN)).strip()
+        assert client.post(path_of(used)).status_code == 303
+    used_id = id_in(well(nearcode(*for_store)), "周杰")
+    assert "It was used" in badly(nearcode("invitation", "revoke", used_id, *CHAIN))
+
+
+def test_webhooks_are_made_tried_changed_and_deleted(
+    nearcode: Nearcode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = ("webhook", "create", "--event", "join.created", "--event", "order.matched", *CHAIN)
+    with receiver.receiving() as crm:
+        url = f"{crm.url}/hook"
+        assert badly(nearcode(*create, url)).startswith("url:"), "a private address"
+        monkeypatch.setenv("NEARCODE_WEBHOOK_PRIVATE_NETWORKS", receiver.PRIVATE)
+        secret = well(nearcode(*create, url, "--description", "会员")).strip()
+        listed = well(nearcode("webhook", "list", *CHAIN))
+        assert secret not in listed
+        assert re.search(r"/hook\s+join.created, order.matched\s+enabled\s+0\s+会员", listed)
+        webhook = (id_in(listed, url), *CHAIN)
+        assert "delivered: answered 200" in well(nearcode("webhook", "test", *webhook))
+        assert crm.received[0].verified(secret)["type"] == "webhook.test"
+        new = well(nearcode("webhook", "secret", *webhook)).strip()
+        crm.answer = lambda received, number: receiver.Answer(500)
+        tried = nearcode("webhook", "test", *webhook)
+        assert tried.code == 1
+        assert "dead: answered 500" in tried.out
+        for either in (secret, new):
+            assert crm.received[1].verified(either)["data"] == {"chain": "nearcode-tea"}
+    badly(nearcode("webhook", "change", *webhook))
+    badly(nearcode("webhook", "change", *webhook, "--url", "ftp://example.com/"))
+    well(nearcode("webhook", "change", *webhook, "--event", "join.left", "--disabled"))
+    listed = well(nearcode("webhook", "list", *CHAIN))
+    assert re.search(r"/hook\s+join.left\s+disabled\s", listed)
+    badly(nearcode("webhook", "delete", webhook[0], "--chain", "coffee"))
+    well(nearcode("webhook", "delete", *webhook))
+    assert url not in well(nearcode("webhook", "list", *CHAIN))
+    badly(nearcode("webhook", "test", *webhook))
+
+
+def test_what_was_given_up_is_listed_and_sent_again(
+    nearcode: Nearcode, module_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARCODE_WEBHOOK_PRIVATE_NETWORKS", receiver.PRIVATE)
+    with receiver.receiving() as crm:
+        crm.answer = lambda received, number: receiver.Answer(500 if number <= 3 else 200)
+        url = f"{crm.url}/orders"
+        well(nearcode("webhook", "create", url, "--event", "order.matched", *CHAIN))
+        webhook = (id_in(well(nearcode("webhook", "list", *CHAIN)), url), *CHAIN)
+        for _ in range(3):
+            assert nearcode("webhook", "test", *webhook).code == 1
+        dead = ("webhook", "deliveries", *webhook, "--state", "dead")
+        first = well(nearcode(*dead)).splitlines()[-2].split()[0]
+        badly(nearcode("webhook", "retry", *webhook))
+        badly(nearcode("webhook", "retry", webhook[0], first, "--dead", *CHAIN))
+        badly(nearcode("webhook", "retry", webhook[0], webhook[0], *CHAIN))
+        assert "1 to be sent" in well(nearcode("webhook", "retry", webhook[0], first, *CHAIN))
+        assert first not in well(nearcode(*dead))
+        assert "2 to be sent" in well(nearcode("webhook", "retry", *webhook, "--dead"))
+        assert "dead" not in well(nearcode(*dead))
+        private = CHEAP.model_copy(
+            update={"webhook_private_networks": Settings().webhook_private_networks}
+        )
+        with running.served(module_database_url, private):
+            again = crm.wait_for(6)[3:]
+        assert {each.message_id for each in again} == {each.message_id for each in crm.received[:3]}
+    well(nearcode("webhook", "delete", *webhook))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import random
 import threading
 import time
@@ -76,7 +77,7 @@ class World:
         directory = Directory()
         async with db.acquire(self.pool) as connection:
             await directory.refresh(connection)
-        made = Deliveries(self.pool, directory, settings, SECRET)
+        made = Deliveries(functools.partial(db.acquire, self.pool), directory, settings, SECRET)
         task = asyncio.create_task(made.run())
         try:
             yield made
