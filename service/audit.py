@@ -117,6 +117,12 @@ async def record(
     )
 
 
+async def forget(connection: db.Connection, days: float) -> None:
+    """What was changed so many days ago; 0: nothing."""
+    if days:
+        await _sql.forget(connection, days=days)
+
+
 def some(names: Iterable[object]) -> list[str]:
     """The first of the thousands of things that an import has changed."""
     return [str(name) for name in itertools.islice(names, _MOST_NAMED)]

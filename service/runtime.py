@@ -17,6 +17,7 @@ import structlog
 from geo import iplocate, places
 from service import (
     accounts,
+    audit,
     copies,
     db,
     decoding,
@@ -256,6 +257,7 @@ async def _maintain(service: Service) -> None:
         for kept in (signed_in, people, invitations):
             await kept.tidy(connection)
         await webhooks.forget(connection, service.settings.webhook_days)
+        await audit.forget(connection, service.settings.audit_days)
 
 
 async def _forget(service: Service) -> None:

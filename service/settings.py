@@ -189,6 +189,10 @@ class Settings(BaseSettings):
         "older ones stay; 0: for ever",
     )
 
+    audit_days: float = Field(
+        730, ge=0, description="days that the log of changes is kept; 0: for ever"
+    )
+
     # People
     session_days: float = Field(
         90, gt=0, le=400, description="days without use after which a browser is signed out"

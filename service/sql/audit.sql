@@ -18,3 +18,9 @@ WHERE chain_id = :chain_id
   AND (:until::timestamptz IS NULL OR at < :until)
   AND (:before::uuid IS NULL OR audit_id < :before)
 ORDER BY audit_id DESC LIMIT :most;
+
+-- name: forget(days)!
+-- By each chain's key: what stays is not read.
+DELETE FROM audit a USING chains c
+WHERE a.chain_id = c.chain_id
+  AND a.audit_id < uuid7_floor(now() - make_interval(secs => :days::float8 * 86400));

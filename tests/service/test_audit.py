@@ -52,3 +52,25 @@ async def test_no_secret_gets_into_the_log(conn: db.Connection) -> None:
     await audit.record(conn, chain_id, "thing.do", "one", after=after)
     (row,) = await audit.records(conn, chain_id, action="thing", most=10)
     assert row["after"] == {"name": "n", "key_id": "k"}
+
+
+async def test_the_log_forgets_what_is_older_than_it_is_kept_and_nothing_else(
+    conn: db.Connection,
+) -> None:
+    for chain in ("tea", "coffee"):
+        chain_id = await accounts.create_chain(conn, chain, chain)
+        for days in (1, 29, 31, 900):
+            await conn.execute(
+                "INSERT INTO audit"
+                " (chain_id, audit_id, at, actor_kind, actor_name, action, subject)"
+                " SELECT $1, uuid7_floor(at), at, 'system', 'nearcode', 'thing.do', $2"
+                " FROM (SELECT now() - make_interval(days => $3)) AS old (at)",
+                chain_id, str(days), days,
+            )  # fmt: skip
+    before = len(await of_chain(conn))
+    await audit.forget(conn, 0)
+    assert len(await of_chain(conn)) == before, "0: for ever"
+    await audit.forget(conn, 30)
+    left = [row for row in await of_chain(conn) if row["action"] == "thing.do"]
+    assert sorted(row["subject"] for row in left) == ["1", "1", "29", "29"]
+    assert before - len(await of_chain(conn)) == 4
