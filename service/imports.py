@@ -24,7 +24,10 @@ _AT_ONCE = 3
 _NOTE_EVERY_S = 1
 _LOST_AFTER_S = 60
 _KEPT_DAYS = 30
-_LOST = "the worker that did this has ended; send the file again, and the rest is done"
+_LOST = (
+    "the worker that did this has ended: send the file again, what is done stays as it is, and the "
+    "rest is done"
+)
 
 Work = Callable[[bulk.Progress], Awaitable[None]]
 

@@ -176,8 +176,11 @@ def test_an_import_is_seen_by_its_chain_and_a_managers_by_the_manager(
         assert other.hq.get(by_hq.headers["location"]).status_code == 404
 
 
-async def test_an_import_whose_worker_died_is_given_up(chain: Chain) -> None:
-    started = sent(chain.hq, zipped({"S1.png": drawn("1")}), wait=False)
+async def test_an_import_whose_worker_died_is_given_up_and_the_file_sent_again_does_the_rest(
+    chain: Chain,
+) -> None:
+    files = {"S1.png": drawn("1"), "S1-2.png": drawn("2")}
+    started = sent(chain.hq, zipped({"S1.png": files["S1.png"]}), wait=False)
     where = started.headers["location"]
     ended(chain.hq, started)
     connection = await db.connect(chain.database_url)
@@ -190,10 +193,13 @@ async def test_an_import_whose_worker_died_is_given_up(chain: Chain) -> None:
         await connection.execute(dead.format("interval '61 seconds'") + mine)
         await imports.sweep(connection)
         given_up = chain.get(where)
-        assert given_up["state"] == "failed"
+        assert (given_up["state"], given_up["done"], given_up["created"]) == ("failed", 1, 1)
         assert "send the file again" in given_up["detail"]
     finally:
         await connection.close()
+    rest = running.answered(sent(chain.hq, zipped(files)))
+    assert (rest["created"], rest["unchanged"], rest["rejected"]) == (1, 1, [])
+    assert len(chain.get("/api/v1/stores/S1/codes")["codes"]) == 2
 
 
 def test_a_service_that_stops_says_that_its_imports_were_cut_off(
