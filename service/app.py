@@ -2,10 +2,10 @@
 
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs, metrics, runtime
@@ -34,7 +34,7 @@ from service.http import (
 from service.http import metrics as http_metrics
 from service.http import warnings as http_warnings
 from service.http import webhooks as http_webhooks
-from service.http.lane import Lane
+from service.http.lane import Handler, Lane
 from service.settings import Settings
 
 # Asked every few seconds, by machines.
@@ -93,17 +93,18 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
     # A photograph that is too large is told so on the page, unless it is far too large.
     app.include_router(manager.router, max_body_size=_bytes(4 * settings.max_upload_mb))
     app.include_router(imports.router, max_body_size=_bytes(settings.max_import_mb))
-    app.lead(Lane(app.answer, (visitor.router, pages.router), visitor.BUSY + pages.BUSY))
+    app.lead((visitor.router, pages.router), visitor.BUSY + pages.BUSY)
     return app
 
 
 class _App(FastAPI):
-    """FastAPI with a short way to the busiest handlers in front of it, and the log before both."""
+    """FastAPI with a short way to the busiest handlers in front of it, and a log of both."""
 
     _first: ASGIApp
 
-    def lead(self, lane: Lane) -> None:
-        self._first = AccessLog(lane)
+    def lead(self, routers: Collection[APIRouter], busy: Collection[Handler]) -> None:
+        log = AccessLog(self.answer)
+        self._first = Lane(log, routers, busy, log.answered)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await super().__call__(scope, receive, send)
@@ -144,12 +145,14 @@ class AccessLog:
         try:
             await self._app(scope, receive, note)
         finally:
-            seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", None)
-            metrics.requested(route, scope["method"], status, seconds)
-            if scope["path"] not in _QUIET:
-                ms = round(seconds * 1000, 1)
-                path = scope["path"]
-                if path.startswith(_WITH_SECRETS):
-                    path = _SECRET.sub(r"\1...", path)
-                self._lines.add(scope["method"], path, status, ms)
+            self.answered(scope, status, time.perf_counter() - started)
+
+    def answered(self, scope: Scope, status: int, seconds: float) -> None:
+        """Note a request that was answered, here or on the short way."""
+        route = getattr(scope.get("route"), "path", None)
+        metrics.requested(route, scope["method"], status, seconds)
+        path = scope["path"]
+        if path not in _QUIET:
+            if path.startswith(_WITH_SECRETS):
+                path = _SECRET.sub(r"\1...", path)
+            self._lines.add(scope["method"], path, status, round(seconds * 1000, 1))

@@ -20,7 +20,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -74,6 +74,7 @@ _FAULTY = (
     errors.NotFound,
     errors.Conflict,
 )
+_SCAN = tuple(field.name for field in fields(Scan))
 _SWEEPER = 0x73776570  # "swep": one sweeper at a time, whichever worker's
 
 
@@ -814,7 +815,7 @@ class Journal:
     ) -> None:
         try:
             async with db.acquire(self._pool) as connection:
-                found = await self._scans(connection, [scan_id for scan_id, _ in asked])
+                found = await self._scans(connection, list({scan_id for scan_id, _ in asked}))
         except Exception as error:
             if isinstance(error, errors.Unavailable):
                 self._check()
@@ -832,19 +833,23 @@ class Journal:
         """These scans; of visitors who have nothing yet with their decisions, so that they can go
         the short way."""
         rows = await db.rows(
-            _sql.read_scans(connection, scan_ids=scan_ids, chain_ids=list(self._directory.chains))
+            _sql.read_scans(
+                connection,
+                scan_ids=scan_ids,
+                since_ids=[uuid7_since(scan_id) for scan_id in scan_ids],
+                chain_ids=list(self._directory.chains),
+            )
         )
         found: dict[uuid.UUID, _Remembered] = {}
         for row in rows:
-            values = dict(row)
-            revision, blank = values.pop("revision"), values.pop("blank")
-            found[row["scan_id"]] = _Remembered(Scan(**values), revision if blank else None)
-        blank_scans = [known.scan for known in found.values() if known.revision is not None]
-        if blank_scans:
-            # After the revisions: if somebody has decided meanwhile, the database will say that the
-            # visitor is not at that revision any more.
-            for scan_id, so_far in (await writing.decisions(connection, blank_scans)).items():
-                found[scan_id].so_far, found[scan_id].blank = so_far, True
+            known = found.get(row["scan_id"])
+            if known is None:
+                scanned = Scan(**{name: row[name] for name in _SCAN})
+                known = found[scanned.scan_id] = _Remembered(scanned)
+                if row["blank"]:
+                    known.revision, known.blank = row["revision"], True
+            if row["outcome"] is not None:
+                known.so_far.add(show.routing(row), row["routed_at"])
         return found
 
 

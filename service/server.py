@@ -13,7 +13,7 @@ import uvicorn
 import uvicorn.supervisors
 from fastapi import FastAPI
 
-from service import app, errors, logs, metrics
+from service import app, errors, logs, metrics, protocol
 from service.settings import Settings
 
 _DRAIN_S = 10
@@ -89,9 +89,10 @@ def configured(target: FastAPI | str, workers: int = 1) -> uvicorn.Config:
         factory=isinstance(target, str),
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=protocol.Protocol,
         log_config=None,
         access_log=False,
+        ws="none",
         server_header=False,
         # Who may say where a request comes from is our own setting.
         proxy_headers=False,

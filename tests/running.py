@@ -123,14 +123,8 @@ def served(database_url: str, settings: Settings) -> Iterator[str]:
     """The service on a free port, in a thread of its own; its address."""
     listener = server.listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    config = uvicorn.Config(
-        app.create_app(settings, database_url),
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=5,
-    )
+    config = server.configured(app.create_app(settings, database_url))
+    config.timeout_graceful_shutdown = 5
     uvicorn_server = uvicorn.Server(config)
     thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listener]})
     thread.start()

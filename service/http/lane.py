@@ -7,6 +7,7 @@ same, written, described and listed as such.
 """
 
 import re
+import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
@@ -31,12 +32,17 @@ _MOST_BYTES = 65_536
 
 class Lane:
     """In front of the app: answers for the named handlers of these routers, and leaves all else to
-    the app."""
+    the app. `answered` is told the status and the seconds of each that it answers itself."""
 
     def __init__(
-        self, app: ASGIApp, routers: Collection[APIRouter], handlers: Collection[Handler]
+        self,
+        app: ASGIApp,
+        routers: Collection[APIRouter],
+        handlers: Collection[Handler],
+        answered: Callable[[Scope, int, float], None],
     ) -> None:
         self._app = app
+        self._answered = answered
         self._routes: dict[str, list[tuple[re.Pattern[str], APIRoute]]] = {}
         for router in routers:
             for route in router.routes:
@@ -50,24 +56,32 @@ class Lane:
             for pattern, route in self._routes.get(scope["method"], ()):
                 if found := pattern.match(scope["path"]):
                     scope["route"] = route
-                    await _answer(route.endpoint, found.groupdict(), scope, receive, send)
+                    started, status = time.perf_counter(), 500
+                    request = Request(scope, _bounded(receive))
+                    try:
+                        response = await _response(route.endpoint, found.groupdict(), request)
+                        if response is not None:
+                            status = response.status_code
+                            await response(scope, receive, send)
+                    finally:
+                        self._answered(scope, status, time.perf_counter() - started)
                     return
         await self._app(scope, receive, send)
 
 
-async def _answer(
-    handler: Handler, parameters: dict[str, Any], scope: Scope, receive: Receive, send: Send
-) -> None:
-    request = Request(scope, _bounded(receive))
+async def _response(
+    handler: Handler, parameters: dict[str, Any], request: Request
+) -> Response | None:
+    """None: nobody waits for it any more."""
     try:
-        response = await handler(**parameters, request=request)
+        return await handler(**parameters, request=request)
     except ClientDisconnect:
-        return
+        return None
     except Exception as error:
         response = await problems.answer(request, error)
         if response.status_code == 500:
             log.exception("a request failed")
-    await response(scope, receive, send)
+        return response
 
 
 def _bounded(receive: Receive) -> Receive:

@@ -1,16 +1,23 @@
 -- journal: what many visitors do, in one transaction.
 -- Locks are taken in one order by everybody: visitors, then codes, then holds; each by key.
 
--- name: read_scans(scan_ids, chain_ids)
+-- name: read_scans(scan_ids, since_ids, chain_ids)
 -- All chains are named because scans are kept by chain, and a scan's id is all that a page knows.
--- With each, its visitor's revision, and whether they have nothing yet.
+-- With each, its visitor's revision, and whether they have nothing yet; if so, a row for each of the
+-- scan's decisions, oldest first, of which none is older than `since_ids` says.
 SELECT s.chain_id, s.scan_id, s.entry, s.placement, s.visitor_id, s.bot, s.address_hash,
        s.subnet_hash, v.revision,
-       v.hold_id IS NULL AND v.lon IS NULL AND v.reported = '{}' AS blank
-FROM scans s
+       v.hold_id IS NULL AND v.lon IS NULL AND v.reported = '{}' AS blank,
+       r.outcome, r.reason, r.source, r.accuracy_m, r.province, r.city, r.district, r.store,
+       r.distance_m, r.code_id, r.hold_id, r.held_until, r.hops, r.choices, r.routed_at
+FROM unnest(:scan_ids::uuid[], :since_ids::uuid[]) AS asked (scan_id, since_id)
+JOIN scans s ON s.chain_id = ANY(:chain_ids::uuid[]) AND s.scan_id = asked.scan_id
 LEFT JOIN visitors v
   ON v.chain_id = s.chain_id AND v.visitor_id = s.visitor_id AND v.entry = s.entry
-WHERE s.chain_id = ANY(:chain_ids::uuid[]) AND s.scan_id = ANY(:scan_ids::uuid[]);
+LEFT JOIN routings r
+  ON v.hold_id IS NULL AND v.lon IS NULL AND v.reported = '{}'
+ AND r.chain_id = s.chain_id AND r.scan_id = s.scan_id AND r.routing_id >= asked.since_id
+ORDER BY r.routing_id;
 
 -- name: read_routings(chain_ids, scan_ids, since_ids)
 -- All decisions of some scans, oldest first. None is older than `since_ids` says.

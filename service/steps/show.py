@@ -1,5 +1,6 @@
 """show: a decision is kept with its scan, and becomes what a page or an app is told."""
 
+import functools
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -146,5 +147,6 @@ def _metres(value: float | None) -> float | None:
     return round(value, 1) if value < 10 else round(value)
 
 
+@functools.lru_cache(1024)  # seats that were taken together are kept for the same time
 def _time(value: datetime | None) -> str | None:
     return value.astimezone(UTC).isoformat(timespec="seconds") if value else None

@@ -32,6 +32,7 @@ def create_app(answer: object) -> FastAPI:
 
 def main(port: int, answer: Path) -> None:
     config = server.configured(create_app(orjson.loads(answer.read_bytes())))
+    config.http = "httptools"  # as uvicorn comes
     uvicorn.Server(config).run(sockets=[server.listen("127.0.0.1", port)])
 
 
