@@ -106,6 +106,14 @@ class Chain:
                 return True
         return False
 
+    def still_serves(self, code: Code, now: datetime) -> bool:
+        """Whether one who has a seat of this code can still join there."""
+        if code.store is not None:
+            store = self.stores.get(code.store)
+            if store is None or store.status is not StoreStatus.OPEN:
+                return False
+        return code.usable(now)
+
     def areas_at(self, point: Point) -> list[str]:
         """The stores whose service area holds the point, in no order."""
         return self._areas.at(point)

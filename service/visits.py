@@ -307,11 +307,10 @@ class Visits:
         if had is None or code is None or scan.bot is not None:
             return False
         chain = self._directory.chains[scan.chain_id]
-        store = chain.stores.get(code.store) if code.store else None
-        closed = code.store is not None and (store is None or store.status != "open")
-        if closed or not code.usable(now):
-            visit.let_go()  # nobody can join there now
+        if not chain.still_serves(code, now):
+            visit.let_go()
             return False
+        store = chain.stores.get(code.store) if code.store else None
         if only_store is not None and code.store != only_store:
             return False
         sticky = timedelta(days=self._settings.sticky_days)

@@ -11,6 +11,7 @@ POST /q/{entry}/s/{scan_id}/locate | store | tell    by form; back to the scan
 import dataclasses
 import secrets
 import uuid
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
@@ -18,7 +19,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from geo.point import InvalidPoint, Point
 from service import browsers, errors
-from service.domain import Entry, Event, Outcome, Reason, Routing, Scan
+from service.domain import Code, Entry, Event, Outcome, Reason, Routing, Scan
 from service.http import context, images, visitor
 from service.http.context import ServiceDep
 from service.journal import Look
@@ -183,6 +184,7 @@ def _page(
     *,
     view: render.View,
     scan_id: str | None = None,
+    gone: bool = False,
 ) -> render.Page:
     found = service.directory.entries.get(entry)
     chain = service.directory.chain_of(found) if found else None
@@ -194,6 +196,7 @@ def _page(
         entry_name=found.name if found else "",
         scan_id=scan_id,
         view=view,
+        gone=gone,
         locate_timeout_s=service.settings.locate_timeout_s,
         attributions=list(service.locator.attributions),
     )
@@ -203,14 +206,31 @@ async def _show(request: Request, service: Service, scanned: Scan, look: Look) -
     """The page of a scan as it stands."""
     where = look.standing.point if look.standing else None
     routing = look.routing
+    code = service.directory.codes.get(routing.code_id) if routing.code_id else None
+    if routing.outcome is Outcome.CODE and not look.joined and not _serves(service, code):
+        # To look changes nothing: the page asks anew.
+        return _page(
+            request,
+            service,
+            scanned.entry,
+            view="locate",
+            scan_id=str(scanned.scan_id),
+            gone=True,
+        )
     page = page_of_routing(request, service, scanned.entry, routing, where)
-    known = routing.code_id in service.directory.codes
+    known = code is not None
     return dataclasses.replace(
         page,
         scan_id=str(scanned.scan_id),
         joined=look.joined,
         awaits_next=known and visitor.may_lead_on(service, scanned),
         next_url=await visitor.next_url(service, scanned, routing) if look.joined else None,
+    )
+
+
+def _serves(service: Service, code: Code | None) -> bool:
+    return code is not None and service.directory.chains[code.chain_id].still_serves(
+        code, datetime.now(UTC)
     )
 
 

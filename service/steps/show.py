@@ -94,7 +94,8 @@ def _hop(hop: Hop) -> dict[str, Any]:
 def public(directory: Directory, chain_id: uuid.UUID, routing: Routing) -> dict[str, Any]:
     """The Routing of the contract, as JSON values."""
     located = routing.located
-    stores = directory.chains[chain_id].stores
+    chain = directory.chains[chain_id]
+    stores = chain.stores
     code = directory.codes.get(routing.code_id) if routing.code_id else None
     shown = stores.get(routing.store) if routing.store else None
     return {
@@ -117,6 +118,8 @@ def public(directory: Directory, chain_id: uuid.UUID, routing: Routing) -> dict[
             "image": f"/c/{code.code_id}.png",
             "held_until": _time(routing.held_until),
             "expires_at": _time(code.expires_at),
+            # Once it is false, a position or store sent anew leads on.
+            "serves": chain.still_serves(code, datetime.now(UTC)),
         },
         "hops": [_hop(hop) for hop in routing.hops],
         "choices": [

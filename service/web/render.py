@@ -25,7 +25,7 @@ MOST_STORES = 30
 """Stores in one list: more would be too much to look through."""
 
 # What stores and cities may take of a page, so that it stays under 30 KB in all.
-_LIST_BYTES = 13_000
+_LIST_BYTES = 12_500
 _ROW_BYTES = 110  # of a store's row, besides its texts
 _OPTION_BYTES = 9  # of a city's, likewise
 
@@ -61,8 +61,9 @@ class Page:
     `routing` is the contract's Routing; `passed` is the nearer store that was skipped: its name
     and why (`Skipped`). `nearby` are stores to pick from, in the order to show them, each with
     `store, name, address, city, distance_m`; `cities` are names with numbers of stores; `more`
-    says that `nearby` was cut. `next_url` is where a system of the chain sends who has joined;
-    `awaits_next`: there may be one, once they have. With `trial` it is only looked at.
+    says that `nearby` was cut. `gone`: the code that was shown serves no more. `next_url` is where
+    a system of the chain sends who has joined; `awaits_next`: there may be one, once they have.
+    With `trial` it is only looked at.
     """
 
     lang: Lang
@@ -79,6 +80,7 @@ class Page:
     q: str = ""
     city: str = ""
     more: bool = False
+    gone: bool = False
     joined: bool = False
     awaits_next: bool = False
     next_url: str | None = None

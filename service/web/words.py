@@ -15,6 +15,10 @@ _WORDS: dict[str, tuple[str, str]] = {
         "Please allow your location. We use it only to find the nearest store’s group that has "
         "room, and do not keep your exact position.",
     ),
+    "locate.gone": (
+        "刚才的群码已停用，为您重新查找。",
+        "The code you were shown is no longer in use. Let us find you another.",
+    ),
     "locate.button": ("使用我的位置", "Use my location"),
     "locate.by_network": ("按网络位置查找", "Find it by my network address"),
     "locate.again": ("重新定位", "Locate me again"),

@@ -337,6 +337,23 @@ async def test_a_complaint_shows_the_next_code_at_once(
     assert stores.code(first)["held"] == 0
 
 
+async def test_who_comes_back_to_the_page_is_led_on_from_a_code_that_serves_no_more(
+    stores: Running, phones: GetPhone
+) -> None:
+    phone = await phones(at=HERE)
+    await phone.scan()
+    await phone.view("code")
+    first = await phone.code_id()
+    comes_back = "document.dispatchEvent(new Event('visibilitychange'))"
+    async with phone.page.expect_response("**/api/v1/scans/*"):
+        await phone.page.evaluate(comes_back)
+    assert await phone.code_id() == first
+    running.answered(stores.hq.patch(f"/api/v1/codes/{first}", json={"status": "paused"}))
+    await phone.page.evaluate(comes_back)
+    await expect(phone.page.locator("h1")).to_have_text("外滩店")
+    assert await phone.code_id() not in ("", first)
+
+
 async def test_not_this_store_leads_to_others_nearby_and_back(
     stores: Running, phones: GetPhone
 ) -> None:

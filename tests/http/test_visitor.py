@@ -1,6 +1,7 @@
 """Visitors by JSON: from a scan to a code, a next code, a join."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,44 @@ def test_a_member_who_comes_back_sees_the_same_code_though_it_is_full(stores: Ru
     assert again["code"]["code_id"] == first["code"]["code_id"]
     code = stores.code(first["code"]["code_id"])
     assert (code["members"], code["held"]) == (1, 1)
+
+
+def test_to_look_at_a_scan_whose_code_was_paused_says_so_and_changes_nothing(
+    stores: Running,
+) -> None:
+    def look(scan_id: str) -> dict[str, Any]:
+        return running.answered(stores.visitor.get(f"/api/v1/scans/{scan_id}"))
+
+    def page(scan_id: str) -> str:
+        return stores.visitor.get(f"/q/tea/s/{scan_id}").text
+
+    waits, joined = stores.scan("a"), stores.scan("b")
+    first = stores.locate(waits, *HERE)
+    code_id = first["code"]["code_id"]
+    stores.locate(joined, *HERE)
+    stores.tell(joined, "joined")
+    assert look(waits) == first
+    assert first["code"]["serves"]
+    assert f'data-code="{code_id}"' in page(waits)
+    path = f"/api/v1/codes/{code_id}"
+    running.answered(stores.hq.patch(path, json={"status": "paused"}))
+    for _ in range(2):
+        assert look(waits) == first | {"code": first["code"] | {"serves": False}}
+        assert 'data-view="locate"' in page(waits)
+        assert "刚才的群码已停用" in page(waits)
+    assert stores.code(code_id)["held"] == 1
+    # Who is in the group already is told nothing of it.
+    assert f'data-code="{code_id}"' in page(joined)
+    running.answered(stores.hq.patch(path, json={"status": "active"}))
+    assert look(waits) == first
+    stores.put_store("S1", *HERE, status="closed")
+    assert not look(waits)["code"]["serves"]
+    stores.put_store("S1", *HERE, status="open")
+    assert look(waits)["code"]["serves"]
+    running.answered(stores.hq.patch(path, json={"status": "retired"}))
+    assert 'data-view="locate"' in page(waits)
+    assert stores.locate(waits, *HERE)["store"]["store"] == "S2"
+    assert "二店" in page(waits)
 
 
 def test_a_visitor_whose_code_was_paused_is_sent_on(stores: Running) -> None:

@@ -100,6 +100,7 @@ PASSED = [None, *((LONG_NAME, skipped.value) for skipped in domain.Skipped)]
 
 PAGES: dict[str, render.Page] = {
     "locate": page("locate"),
+    "locate again": dataclasses.replace(page("locate"), gone=True),
     **{
         f"code {reason} {passed and passed[1]}": code_page(reason, passed=passed)
         for reason in CODE_REASONS

@@ -301,6 +301,16 @@
     }, true, form.dataset.does === 'tell' ? changed : null);
   });
 
+  // Who comes back to the page from the chat: a code that serves no more is not shown on.
+  document.addEventListener('visibilitychange', () => {
+    const mine = turn;
+    if (document.hidden || view() !== 'code' || main().querySelector('.done')) return;
+    once(api).then(answer => {
+      const code = answer.status < 400 && JSON.parse(answer.text).code;
+      if (mine === turn && view() === 'code' && code && !code.serves) go(home, null, true);
+    }).catch(() => {});
+  });
+
   window.addEventListener('popstate', () => {
     looking += 1;
     go(location.href, null, true);
