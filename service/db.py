@@ -253,3 +253,24 @@ async def analyze(connection: Connection) -> None:
     await connection.execute(
         "ANALYZE scans, fixes, routings, evidence, joins, holds", timeout=PATIENCE_S
     )
+
+
+async def analyze_grown(connection: Connection, *tables: str) -> list[str]:
+    """Let PostgreSQL see those of these tables and of their partitions that have grown fourfold
+    since it last looked; their names. What is so new that autovacuum has not come to it would be
+    planned for as if it were empty."""
+    grown = await connection.fetch(
+        # Of a table that is no partitioned one, there is no tree.
+        "SELECT part.oid::regclass::text AS name FROM unnest($1::text[]) AS asked (name)"
+        " LEFT JOIN LATERAL pg_partition_tree(asked.name::regclass) AS tree ON true"
+        " JOIN pg_class AS part ON part.oid = coalesce(tree.relid, asked.name::regclass)"
+        " WHERE part.relkind = 'r' AND pg_relation_size(part.oid)"
+        " > 4 * part.relpages * current_setting('block_size')::bigint"
+        " ORDER BY part.oid",
+        tables,
+    )
+    names = [row["name"] for row in grown]
+    if names:
+        # Names that PostgreSQL itself has quoted.
+        await connection.execute(f"ANALYZE {', '.join(names)}", timeout=PATIENCE_S)
+    return names

@@ -31,6 +31,8 @@ _sql = db.load("orders")
 BATCH = 5_000
 """Orders that one transaction takes of a longer list."""
 
+_READ = ("scans", "routings", "evidence", "joins", "member_keys")
+_FEW = 50  # rows that are soon matched by any plan
 _EVIDENCE = 20_000  # looked at in one transaction; few of it concerns orders
 
 
@@ -112,6 +114,7 @@ async def put(
 ) -> Put:
     """Keep these orders, no number twice, in one transaction. A number that is known is corrected:
     nothing of what was sent before stays. A store that is not the chain's is rejected."""
+    await _look_at(connection, len(rows), *_READ)
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -169,6 +172,7 @@ async def _put(
         change = _Change(connection, chain_id, matching)
         await change.leave(each["order_no"] for each in changed)
         await _sql.upsert_orders(connection, chain_id=chain_id, **_columns(changed))
+        await _look_at(connection, len(changed), "orders")
         await change.settle()
         new = [each["order_no"] for each in changed if each["order_no"] not in before]
         corrected = [each["order_no"] for each in changed if each["order_no"] in before]
@@ -184,6 +188,12 @@ async def _put(
         matched=sum(row["join_id"] is not None for row in after.values()),
         rejected=rejected,
     )
+
+
+async def _look_at(connection: db.Connection, rows: int, *tables: str) -> None:
+    """So that plans know of what has come in bulk, too: see `by_key`."""
+    if rows > _FEW:
+        await db.analyze_grown(connection, *tables)
 
 
 async def _lock(connection: db.Connection, chain_id: uuid.UUID) -> uuid.UUID:
@@ -287,6 +297,7 @@ class _Change:
         scans = {**self._chain, "scan_ids": sorted(scan_ids)}
         await _sql.count_revenue(self._connection, sign=-1, **scans)
         await _sql.recount_scans(self._connection, **scans)
+        await _look_at(self._connection, len(scan_ids), "scan_orders")
         await _sql.forget_scans(self._connection, **scans)
         await _sql.count_revenue(self._connection, sign=1, **scans)
         await rollups.touch(self._connection, self._chain["chain_id"], scans["scan_ids"])
@@ -364,6 +375,7 @@ async def tell_members(
 ) -> Told:
     """Keep who these joins became, and match the orders that name them. Of two rows for the same
     join and kind the later counts."""
+    await _look_at(connection, len(rows), *_READ)
     async with connection.transaction():
         await _lock(connection, chain_id)
         joins = await _joins_of(connection, chain_id, rows)

@@ -3,11 +3,19 @@
 
 -- name: by_key()!
 -- Until the transaction ends, everything is looked up by key: plans do not wait for statistics.
--- Of a table that has just begun to fill they would think that a chain has a handful of rows; so
--- what is asked for goes as an array, or through LATERAL, and never as a table to be joined.
+-- Of a table that was never analyzed they think that a chain has a two-hundredth of its rows, and
+-- that reading all of those is as good as anything. Therefore
+-- 1. what is asked for goes through LATERAL with OFFSET 0, key by key, and never as an array or as
+--    a table to be joined;
+-- 2. what was found so is changed where it was found (ctid): nobody else changes it meanwhile;
+-- 3. plans are made anew each time, for as many rows as there are then;
+-- 4. the least id of a scan's events is reckoned once a scan, and not once a month and index;
+-- 5. what has grown much, month by month, is analyzed on the way (`orders._look_at`).
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
        set_config('enable_mergejoin', 'off', true), set_config('enable_material', 'off', true),
-       set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true);
+       set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true),
+       set_config('max_parallel_workers_per_gather', '0', true),
+       set_config('plan_cache_mode', 'force_custom_plan', true);
 
 -- name: lock_ledger(chain_id)$
 -- Until the commit. A new one begins with what may be under way now.
@@ -27,7 +35,10 @@ SELECT timezone, currency FROM chains WHERE chain_id = :chain_id;
 SELECT store FROM stores WHERE chain_id = :chain_id AND store = ANY(:stores::text[]);
 
 -- name: orders_by_number(chain_id, orders)
-SELECT * FROM orders WHERE chain_id = :chain_id AND order_no = ANY(:orders::text[]);
+SELECT o.* FROM unnest(:orders::text[]) AS asked (order_no)
+CROSS JOIN LATERAL (
+    SELECT * FROM orders WHERE chain_id = :chain_id AND order_no = asked.order_no OFFSET 0
+) o;
 
 -- name: upsert_orders(chain_id, orders, kinds, ats, amounts, currencies, stores, members, member_kinds, member_hashes, scan_ids, refunds)!
 -- What they are matched to is left as it was: it is looked for next.
@@ -45,21 +56,37 @@ SET kind = excluded.kind, at = excluded.at, amount = excluded.amount,
 
 -- name: orders_known_by(chain_id, hashes, scan_ids)
 -- The orders and refunds that name one of these members or scans.
-SELECT order_no FROM orders WHERE chain_id = :chain_id AND member_hash = ANY(:hashes::bytea[])
+SELECT o.order_no FROM unnest(:hashes::bytea[]) AS asked (member_hash)
+CROSS JOIN LATERAL (
+    SELECT order_no FROM orders
+    WHERE chain_id = :chain_id AND member_hash = asked.member_hash OFFSET 0
+) o
 UNION
-SELECT order_no FROM orders WHERE chain_id = :chain_id AND scan_id = ANY(:scan_ids::uuid[]);
+SELECT o.order_no FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
+CROSS JOIN LATERAL (
+    SELECT order_no FROM orders WHERE chain_id = :chain_id AND scan_id = asked.scan_id OFFSET 0
+) o;
 
 -- name: refunds_that_follow(chain_id, orders, hashes, scan_ids)
 -- The refunds whose order may be among these, or be another one because of them.
-SELECT order_no FROM orders WHERE chain_id = :chain_id AND refunds = ANY(:orders::text[])
+SELECT o.order_no FROM unnest(:orders::text[]) AS asked (order_no)
+CROSS JOIN LATERAL (
+    SELECT order_no FROM orders WHERE chain_id = :chain_id AND refunds = asked.order_no OFFSET 0
+) o
 UNION
-SELECT order_no FROM orders
-WHERE chain_id = :chain_id AND member_hash = ANY(:hashes::bytea[])
-  AND kind = 'refund' AND refunds IS NULL
+SELECT o.order_no FROM unnest(:hashes::bytea[]) AS asked (member_hash)
+CROSS JOIN LATERAL (
+    SELECT order_no FROM orders
+    WHERE chain_id = :chain_id AND member_hash = asked.member_hash
+      AND kind = 'refund' AND refunds IS NULL OFFSET 0
+) o
 UNION
-SELECT order_no FROM orders
-WHERE chain_id = :chain_id AND scan_id = ANY(:scan_ids::uuid[])
-  AND kind = 'refund' AND refunds IS NULL;
+SELECT o.order_no FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
+CROSS JOIN LATERAL (
+    SELECT order_no FROM orders
+    WHERE chain_id = :chain_id AND scan_id = asked.scan_id
+      AND kind = 'refund' AND refunds IS NULL OFFSET 0
+) o;
 
 -- name: match_orders(chain_id, orders, kinds, confidences, window_s)!
 -- An order that names a scan belongs to that scan's join: the last before the order, or else the
@@ -67,8 +94,8 @@ WHERE chain_id = :chain_id AND scan_id = ANY(:scan_ids::uuid[])
 -- the window, that is known to have become the member whom the order names; kind after kind, if it
 -- does not say which. Of joins at the same instant: the one in the order's store, then the one with
 -- the highest id. `window_s` 0: no window.
-WITH found AS (
-    SELECT o.order_no,
+WITH found AS MATERIALIZED (
+    SELECT o.ctid AS place,
         coalesce(s.join_id, k.join_id) AS join_id,
         CASE WHEN s.join_id IS NOT NULL THEN s.scan_id ELSE k.scan_id END AS scan_id,
         CASE WHEN s.join_id IS NOT NULL THEN s.store ELSE k.store END AS store,
@@ -76,11 +103,15 @@ WITH found AS (
         CASE WHEN s.join_id IS NOT NULL THEN 1
              ELSE (:confidences::float8[])[array_position(:kinds::text[], k.kind)]
         END AS confidence
-    FROM orders o
+    FROM unnest(:orders::text[]) AS asked (order_no)
+    CROSS JOIN LATERAL (
+        SELECT o.ctid, o.*, uuid7_hour_before(o.scan_id) AS since FROM orders o
+        WHERE o.chain_id = :chain_id AND o.order_no = asked.order_no AND o.kind = 'order' OFFSET 0
+    ) o
     LEFT JOIN LATERAL (
         SELECT j.join_id, j.scan_id, j.store FROM joins j
         WHERE j.chain_id = :chain_id AND j.scan_id = o.scan_id
-          AND j.join_id >= uuid7_hour_before(o.scan_id)
+          AND j.join_id >= o.since
         ORDER BY j.joined_at > o.at, abs(extract(epoch FROM o.at - j.joined_at)),
                  (j.store IS NOT DISTINCT FROM o.store) DESC, j.join_id DESC
         LIMIT 1
@@ -96,7 +127,6 @@ WITH found AS (
                  (k.store IS NOT DISTINCT FROM o.store) DESC, k.join_id DESC
         LIMIT 1
     ) k ON true
-    WHERE o.chain_id = :chain_id AND o.order_no = ANY(:orders::text[]) AND o.kind = 'order'
 )
 UPDATE orders o
 SET join_id = f.join_id, joined_scan_id = f.scan_id, join_store = f.store, rule = f.rule,
@@ -105,18 +135,22 @@ SET join_id = f.join_id, joined_scan_id = f.scan_id, join_store = f.store, rule 
                       WHEN o.join_id IS DISTINCT FROM f.join_id THEN now()
                       ELSE o.matched_at END
 FROM found f
-WHERE o.chain_id = :chain_id AND o.order_no = f.order_no
+WHERE o.ctid = f.place
   AND (o.join_id IS DISTINCT FROM f.join_id OR o.rule IS DISTINCT FROM f.rule
        OR o.confidence IS DISTINCT FROM f.confidence);
 
 -- name: match_refunds(chain_id, orders)!
 -- A refund belongs where its order does: the one that it names, or else the last matched one before
 -- it of the same scan, or of the same member. In the same currency: what was paid is paid back.
-WITH found AS (
-    SELECT r.order_no, p.join_id, p.joined_scan_id, p.join_store, p.confidence,
+WITH found AS MATERIALIZED (
+    SELECT r.ctid AS place, p.join_id, p.joined_scan_id, p.join_store, p.confidence,
         CASE WHEN p.join_id IS NULL THEN NULL
              WHEN r.refunds IS NOT NULL THEN 'refunds' ELSE 'last_order' END AS rule
-    FROM orders r
+    FROM unnest(:orders::text[]) AS asked (order_no)
+    CROSS JOIN LATERAL (
+        SELECT r.ctid, r.* FROM orders r
+        WHERE r.chain_id = :chain_id AND r.order_no = asked.order_no AND r.kind = 'refund' OFFSET 0
+    ) r
     LEFT JOIN LATERAL (
         SELECT candidate.* FROM (
             SELECT 1 AS turn, o.* FROM orders o
@@ -135,7 +169,6 @@ WITH found AS (
         ORDER BY candidate.turn, candidate.at DESC, candidate.order_no COLLATE "C" DESC
         LIMIT 1
     ) p ON true
-    WHERE r.chain_id = :chain_id AND r.order_no = ANY(:orders::text[]) AND r.kind = 'refund'
 )
 UPDATE orders r
 SET join_id = f.join_id, joined_scan_id = f.joined_scan_id, join_store = f.join_store,
@@ -144,7 +177,7 @@ SET join_id = f.join_id, joined_scan_id = f.joined_scan_id, join_store = f.join_
                       WHEN r.join_id IS DISTINCT FROM f.join_id THEN now()
                       ELSE r.matched_at END
 FROM found f
-WHERE r.chain_id = :chain_id AND r.order_no = f.order_no
+WHERE r.ctid = f.place
   AND (r.join_id IS DISTINCT FROM f.join_id OR r.rule IS DISTINCT FROM f.rule
        OR r.confidence IS DISTINCT FROM f.confidence);
 
@@ -160,8 +193,11 @@ SELECT o.chain_id, (o.at AT TIME ZONE c.timezone)::date, o.currency,
     :sign::int * count(*) FILTER (WHERE o.kind = 'refund'),
     :sign::int * coalesce(sum(o.amount) FILTER (WHERE o.kind = 'order'), 0),
     :sign::int * coalesce(sum(o.amount) FILTER (WHERE o.kind = 'refund'), 0)
-FROM orders o JOIN chains c ON c.chain_id = o.chain_id
-WHERE o.chain_id = :chain_id AND o.order_no = ANY(:orders::text[])
+FROM unnest(:orders::text[]) AS asked (order_no)
+CROSS JOIN LATERAL (
+    SELECT * FROM orders WHERE chain_id = :chain_id AND order_no = asked.order_no OFFSET 0
+) o
+JOIN chains c ON c.chain_id = o.chain_id
 GROUP BY 1, 2, 3, 4, 5
 ON CONFLICT (chain_id, day, currency, store, matched) DO UPDATE
 SET orders = d.orders + excluded.orders, refunds = d.refunds + excluded.refunds,
@@ -175,14 +211,16 @@ INSERT INTO revenue_sums AS d
 SELECT s.chain_id, sums.*, :sign::int * count(*), :sign::int * sum(s.orders),
     :sign::int * sum(s.refunds), :sign::int * sum(s.sales), :sign::int * sum(s.refunded),
     :sign::int * sum(s.first_revenue)
-FROM scan_orders s
+FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM scan_orders WHERE chain_id = :chain_id AND scan_id = asked.scan_id OFFSET 0
+) s
 CROSS JOIN LATERAL (
     VALUES ('day', s.day, s.currency, s.entry, s.placement, s.store, s.city),
         ('month', date_trunc('month', s.day::timestamp)::date, s.currency, s.entry, s.placement,
          s.store, s.city),
         ('total', s.day, s.currency, '', '', '', '')
 ) AS sums (step, day, currency, entry, placement, store, city)
-WHERE s.chain_id = :chain_id AND s.scan_id = ANY(:scan_ids::uuid[])
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ON CONFLICT (chain_id, step, currency, day, entry, placement, store, city) DO UPDATE
 SET buyers = d.buyers + excluded.buyers, orders = d.orders + excluded.orders,
@@ -194,16 +232,20 @@ SET buyers = d.buyers + excluded.buyers, orders = d.orders + excluded.orders,
 -- What came of each of these scans, counted anew from its orders. Its keys are the funnel's
 -- (sql/report.sql): the store that it joined, or else was shown last. A scan that retention has
 -- dropped keeps the keys that it had.
-WITH told AS (
+WITH told AS MATERIALIZED (
     SELECT o.joined_scan_id AS scan_id, o.currency,
+        uuid7_hour_before(o.joined_scan_id) AS since,
         count(*) FILTER (WHERE o.kind = 'order') AS orders,
         count(*) FILTER (WHERE o.kind = 'refund') AS refunds,
         coalesce(sum(o.amount) FILTER (WHERE o.kind = 'order'), 0) AS sales,
         coalesce(sum(o.amount) FILTER (WHERE o.kind = 'refund'), 0) AS refunded,
         (array_agg(o.order_no ORDER BY o.at, o.order_no COLLATE "C")
             FILTER (WHERE o.kind = 'order'))[1] AS first_order
-    FROM orders o
-    WHERE o.chain_id = :chain_id AND o.joined_scan_id = ANY(:scan_ids::uuid[])
+    FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM orders
+        WHERE chain_id = :chain_id AND joined_scan_id = asked.scan_id OFFSET 0
+    ) o
     GROUP BY o.joined_scan_id, o.currency
 )
 INSERT INTO scan_orders AS kept (chain_id, scan_id, currency, scanned_at, day, entry, placement,
@@ -220,16 +262,19 @@ SELECT :chain_id::uuid, t.scan_id, t.currency,
     coalesce(first.amount, 0) - coalesce(back.amount, 0)
 FROM told t
 JOIN chains c ON c.chain_id = :chain_id
-LEFT JOIN scans s ON s.chain_id = :chain_id AND s.scan_id = t.scan_id
+LEFT JOIN LATERAL (
+    SELECT * FROM scans s
+    WHERE s.chain_id = :chain_id AND s.scan_id = t.scan_id OFFSET 0
+) s ON true
 LEFT JOIN LATERAL (
     SELECT max(e.store) AS store FROM evidence e
     WHERE e.chain_id = :chain_id AND e.scan_id = t.scan_id AND e.counts
-      AND e.evidence_id >= uuid7_hour_before(t.scan_id)
+      AND e.evidence_id >= t.since
 ) w ON true
 LEFT JOIN LATERAL (
     SELECT r.store, r.city FROM routings r
     WHERE r.chain_id = :chain_id AND r.scan_id = t.scan_id
-      AND r.routing_id >= uuid7_hour_before(t.scan_id)
+      AND r.routing_id >= t.since
     ORDER BY (r.outcome = 'code') DESC, r.routing_id DESC LIMIT 1
 ) r ON true
 -- Of a scan that is gone.
@@ -237,7 +282,10 @@ LEFT JOIN LATERAL (
     SELECT o.* FROM scan_orders o
     WHERE s.scan_id IS NULL AND o.chain_id = :chain_id AND o.scan_id = t.scan_id LIMIT 1
 ) old ON true
-LEFT JOIN orders first ON first.chain_id = :chain_id AND first.order_no = t.first_order
+LEFT JOIN LATERAL (
+    SELECT o.amount FROM orders o
+    WHERE o.chain_id = :chain_id AND o.order_no = t.first_order OFFSET 0
+) first ON true
 LEFT JOIN LATERAL (
     SELECT sum(r.amount) AS amount FROM orders r
     WHERE r.chain_id = :chain_id AND r.refunds = t.first_order
@@ -253,25 +301,39 @@ SET scanned_at = excluded.scanned_at, day = excluded.day, entry = excluded.entry
 
 -- name: forget_scans(chain_id, scan_ids)!
 -- Scans of which nothing was bought any more, in that currency.
-DELETE FROM scan_orders s
-WHERE s.chain_id = :chain_id AND s.scan_id = ANY(:scan_ids::uuid[])
-  AND NOT EXISTS (SELECT FROM orders o
-                  WHERE o.chain_id = :chain_id AND o.joined_scan_id = s.scan_id
-                    AND o.currency = s.currency);
+DELETE FROM scan_orders WHERE ctid = ANY(ARRAY(
+    SELECT k.place FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
+    CROSS JOIN LATERAL (
+        SELECT k.ctid AS place, k.scan_id, k.currency FROM scan_orders k
+        WHERE k.chain_id = :chain_id AND k.scan_id = asked.scan_id OFFSET 0
+    ) k
+    LEFT JOIN LATERAL (
+        SELECT o.order_no FROM orders o
+        WHERE o.chain_id = :chain_id AND o.joined_scan_id = k.scan_id
+          AND o.currency = k.currency LIMIT 1
+    ) o ON true
+    WHERE o.order_no IS NULL
+));
 
 -- ---------------------------------------------------------------- members
 
 -- name: joins_by_id(chain_id, join_ids)
 SELECT j.join_id, j.scan_id, j.store, j.joined_at
-FROM joins j WHERE j.chain_id = :chain_id AND j.join_id = ANY(:join_ids::uuid[]);
+FROM unnest(:join_ids::uuid[]) AS asked (join_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM joins j
+    WHERE j.chain_id = :chain_id AND j.join_id = asked.join_id OFFSET 0
+) j;
 
 -- name: joins_by_scan(chain_id, scan_ids)
 -- Of several joins of one scan the last.
-SELECT j.* FROM unnest(:scan_ids::uuid[]) AS asked (scan_id)
+SELECT j.*
+FROM (SELECT scan_id, uuid7_hour_before(scan_id) AS since
+      FROM unnest(:scan_ids::uuid[]) AS scan_id OFFSET 0) AS asked
 CROSS JOIN LATERAL (
     SELECT j.join_id, j.scan_id, j.store, j.joined_at FROM joins j
     WHERE j.chain_id = :chain_id AND j.scan_id = asked.scan_id
-      AND j.join_id >= uuid7_hour_before(asked.scan_id)
+      AND j.join_id >= asked.since
     ORDER BY j.joined_at DESC, j.join_id DESC LIMIT 1
 ) j;
 
@@ -280,16 +342,27 @@ CROSS JOIN LATERAL (
 SELECT j.join_id, j.scan_id, j.visitor_id, j.entry, j.placement, j.channel, j.code_id, j.store,
     j.province, j.city, j.district, j.source, j.distance_m, j.distance_band, j.evidence,
     j.joined_at, j.left_at
-FROM joins j WHERE j.chain_id = :chain_id AND j.join_id = ANY(:join_ids::uuid[]);
+FROM unnest(:join_ids::uuid[]) AS asked (join_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM joins j
+    WHERE j.chain_id = :chain_id AND j.join_id = asked.join_id OFFSET 0
+) j;
 
 -- name: keys_of_joins(chain_id, join_ids)
-SELECT join_id, kind, key_hash FROM member_keys
-WHERE chain_id = :chain_id AND join_id = ANY(:join_ids::uuid[]);
+SELECT k.* FROM unnest(:join_ids::uuid[]) AS asked (join_id)
+CROSS JOIN LATERAL (
+    SELECT join_id, kind, key_hash FROM member_keys
+    WHERE chain_id = :chain_id AND join_id = asked.join_id OFFSET 0
+) k;
 
 -- name: forget_keys(chain_id, join_ids, kinds)!
-DELETE FROM member_keys
-WHERE chain_id = :chain_id AND join_id = ANY(:join_ids::uuid[])
-  AND (join_id, kind) IN (SELECT * FROM unnest(:join_ids::uuid[], :kinds::text[]));
+DELETE FROM member_keys WHERE ctid = ANY(ARRAY(
+    SELECT k.place FROM unnest(:join_ids::uuid[], :kinds::text[]) AS gone (join_id, kind)
+    CROSS JOIN LATERAL (
+        SELECT k.ctid AS place FROM member_keys k
+        WHERE k.chain_id = :chain_id AND k.join_id = gone.join_id AND k.kind = gone.kind OFFSET 0
+    ) k
+));
 
 -- name: insert_keys(chain_id, key_hashes, kinds, join_ids, scan_ids, stores, joined_ats)!
 INSERT INTO member_keys (chain_id, key_hash, kind, join_id, scan_id, store, joined_at)
