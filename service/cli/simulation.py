@@ -27,9 +27,16 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed, the same crowd.")] = 1,
     rate: Annotated[float, typer.Option(min=0.01, max=10_000, help="Visitors a second.")] = 5.0,
     visitors: Annotated[
-        int | None, typer.Option(min=1, help="How many; else for a minute.")
+        int | None, typer.Option(min=1, help="How many; else for a minute, or a day.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="How long they come.")] = None,
+    day_in: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="A day passes in so many minutes, with a night and a noon; else all come evenly.",
+        ),
+    ] = None,
     joins: Annotated[
         float, typer.Option(min=0, max=1, help="Share of those who are shown a code.")
     ] = 0.48,
@@ -65,13 +72,15 @@ def simulate(
     name = entry or (told.get("entry") if of_demo else None)
     if name is None:
         raise errors.BadInput.of("--entry", "which unified code do they scan?")
+    span = minutes or (None if visitors else day_in)
     run = drive.Run(
         base_url=url,
         entry=name,
         seed=seed,
         rate=rate,
         visitors=visitors,
-        seconds=60 * minutes if minutes else None if visitors else 60.0,
+        seconds=60 * span if span else None if visitors else 60.0,
+        day_s=60 * day_in if day_in else None,
         key=key or (told["keys"]["hq"] if of_demo else None),
         haste=haste,
     )

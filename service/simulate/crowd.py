@@ -248,13 +248,16 @@ class World:
         moments.sort()
         return [visits.plan(moment, place) for place, moment in enumerate(moments)]
 
-    def crowd(self, start: datetime, rate: float) -> Iterator[Plan]:
-        """Plans without end, `rate` a second on average from `start` on, as they come (Poisson)."""
+    def crowd(self, start: datetime, rate: float, *, day_s: float | None = None) -> Iterator[Plan]:
+        """Plans without end, `rate` a second on average from `start` on, as they come (Poisson).
+
+        With `day_s` a day passes in so many seconds, from midnight on, with its hours: few come at
+        night, most at noon and in the evening.
+        """
         rng = random.Random(f"{self.seed}/crowd")
         visits = _Visits(self, start.date(), rng)
-        moment = start
-        for number in itertools.count():
-            moment += timedelta(seconds=rng.expovariate(rate))
+        moments = _evenly(start, rate, rng) if day_s is None else _hourly(start, rate, day_s, rng)
+        for number, moment in enumerate(moments):
             yield visits.plan(moment, number)
 
     # What a day is like
@@ -438,3 +441,18 @@ def _far_from(places: Sequence[Place]) -> list[Point]:
 
     taken = {degree(place.point) for place in places}
     return [seat for seat in _seats() if degree(seat) not in taken]
+
+
+def _evenly(start: datetime, rate: float, rng: random.Random) -> Iterator[datetime]:
+    while True:
+        start += timedelta(seconds=rng.expovariate(rate))
+        yield start
+
+
+def _hourly(start: datetime, rate: float, day_s: float, rng: random.Random) -> Iterator[datetime]:
+    """As many at any time as at the busiest hour, of which only the hour's share come."""
+    most = max(_HOURS)
+    for moment in _evenly(start, rate * most * len(_HOURS) / sum(_HOURS), rng):
+        day_part = (moment - start).total_seconds() / day_s % 1
+        if rng.random() * most < _HOURS[int(day_part * len(_HOURS))]:
+            yield moment

@@ -10,7 +10,7 @@ import math
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,7 +34,8 @@ _ORDERS_AT_ONCE = 200
 @dataclass(frozen=True, slots=True)
 class Run:
     """What a crowd is to do. `key` is an hq key: without one nobody leaves and nobody buys.
-    `haste`: how many times faster than people they are between their acts."""
+    `haste`: how many times faster than people they are between their acts. `day_s`: a day with its
+    hours passes in so many seconds; None: they come evenly."""
 
     base_url: str
     entry: str
@@ -42,6 +43,7 @@ class Run:
     rate: float = 5.0  # visitors a second
     visitors: int | None = None
     seconds: float | None = None
+    day_s: float | None = None
     key: str | None = None
     haste: float = 1.0
     leaves: float = 0.08  # of those who join
@@ -139,7 +141,7 @@ class _Crowd:
     async def come(self, world: World) -> None:
         """Start each visitor when their time has come."""
         began = time.monotonic()
-        for number, plan in enumerate(world.crowd(self._began, self._run.rate)):
+        for number, plan in enumerate(self._plans(world)):
             due = (plan.at - self._began).total_seconds()
             if self._run.visitors is not None and number >= self._run.visitors:
                 break
@@ -156,6 +158,9 @@ class _Crowd:
             self._told.there = len(self._there)
         while self._there:
             await asyncio.wait(set(self._there))
+
+    def _plans(self, world: World) -> Iterator[Plan]:
+        return world.crowd(self._began, self._run.rate, day_s=self._run.day_s)
 
     def _gone(self, task: asyncio.Task[None]) -> None:
         self._there.discard(task)

@@ -6,11 +6,14 @@ import dataclasses
 import re
 import signal
 import time
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from geo.point import Point
 from service import errors
 from service.settings import Settings
 from service.simulate import crowd, drive
@@ -125,6 +128,20 @@ def test_the_same_seed_gives_the_same_decisions(place: Running) -> None:
 
     assert counted(first) == counted(again)
     assert counted(first) != counted(other)
+
+
+def test_a_day_has_its_night_and_its_noon_though_it_passes_in_minutes() -> None:
+    world = crowd.World([crowd.Place("S1", Point(121.4, 31.2))], seed=3)
+    start = datetime(2026, 5, 4, tzinfo=UTC)
+    came: Counter[int] = Counter()
+    for plan in world.crowd(start, 50, day_s=240):
+        passed_s = (plan.at - start).total_seconds()
+        if passed_s >= 480:
+            break
+        came[int(passed_s / 10) % 24] += 1
+    assert came.total() == pytest.approx(24_000, rel=0.05), "the rate is that of a whole day"
+    assert came[3] < 100 < 2000 < came[12]
+    assert came[12] > came[15] > came[9] > came[23] > came[5]
 
 
 def test_visitors_come_when_they_come_however_slow_the_service_is(place: Running) -> None:
