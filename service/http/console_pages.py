@@ -72,7 +72,7 @@ def _problem(request: Request, error: errors.NearcodeError) -> Response:
     frame = frame_of(request, here_of(request))
     if isinstance(error, errors.NotSignedIn):
         return html(doors.sign_in(frame, "needed"), frame, status=error.status)
-    response = html(console.problem(frame, error.status), frame, status=error.status)
+    response = html(doors.problem(frame, error.status), frame, status=error.status)
     if isinstance(error, errors.Unavailable):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response

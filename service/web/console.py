@@ -1,18 +1,10 @@
-"""The consoles' pages as HTML: which words, how numbers and times are said, what is drawn.
+"""What the consoles' pages have in common: a frame, and how numbers and times are said."""
 
-Takes plain values and gives text. Every page is whole in itself: its style is inlined with the
-page's nonce, there is no script, and nothing is fetched from elsewhere.
-"""
-
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Any, Literal
+from typing import Literal
 
-import jinja2
-
-from service.web import console_words, templating
 from service.web.words import Lang
 
 Here = Literal["hq", "m"]
@@ -33,11 +25,6 @@ class Frame:
     who: str = ""
     nav: Sequence[Here] = ()
     token: str = ""
-
-
-def problem(frame: Frame, status: int) -> str:
-    known = status if f"problem.{status}" in console_words.KEYS else 422
-    return _render("problem.html", frame, status=known)
 
 
 # How things are said
@@ -66,25 +53,3 @@ def day(lang: Lang, iso: str) -> str:
     if lang == "zh":
         return f"{at.month}月{at.day}日 周{'一二三四五六日'[at.weekday()]}"
     return f"{at:%a} {at.day} {at:%b}"
-
-
-# The templates
-
-
-def _render(name: str, frame: Frame, **values: Any) -> str:
-    return (
-        _templates()
-        .get_template(name)
-        .render(
-            frame=frame,
-            t=functools.partial(console_words.say, frame.lang),
-            **values,
-        )
-    )
-
-
-@functools.cache
-def _templates() -> jinja2.Environment:
-    environment = templating.environment("console")
-    environment.globals.update(style=templating.static("console.css"))
-    return environment

@@ -61,6 +61,12 @@ def over(frame: Frame, why: Over) -> str:
     return _render("over.html", frame, why=why)
 
 
+def problem(frame: Frame, status: int) -> str:
+    """What does not go."""
+    known = status if f"problem.{status}" in doors_words.KEYS else 422
+    return _render("problem.html", frame, status=known)
+
+
 def password(frame: Frame, page: Password) -> str:
     return _render("password.html", frame, page=page)
 

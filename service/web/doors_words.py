@@ -119,6 +119,25 @@ _WORDS: dict[str, tuple[str, str]] = {
         "and neither your name nor your address.",
     ),
     "password.wrong": ("现在的密码不对。", "The present password is wrong."),
+    # What does not go
+    "problem.403": ("没有权限", "Not allowed"),
+    "problem.403_note": (
+        "页面可能已经过期，或者您的密钥不能做这件事。请返回后刷新再试。",
+        "The page may be too old, or your key may not do this. Go back, reload, and try again.",
+    ),
+    "problem.404": ("没有找到", "Not found"),
+    "problem.404_note": (
+        "它可能已经移走，或者不属于您的门店。",
+        "It may be gone, or it does not belong to your stores.",
+    ),
+    "problem.503": ("请稍等一下", "One moment, please"),
+    "problem.503_note": (
+        "服务暂时没有响应，请过几秒再试。您的数据没有改变。",
+        "The service does not answer just now. Try again in a few seconds; nothing was changed.",
+    ),
+    "problem.422": ("没有看懂", "Not understood"),
+    "problem.422_note": ("请返回检查后再试。", "Go back, check what was entered, and try again."),
+    "problem.back": ("返回", "Back"),
 }
 
 KEYS = frozenset(_WORDS)

@@ -14,7 +14,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import (
     Browser,
+    BrowserContext,
+    ConsoleMessage,
     Page,
+    Request,
     Response,
     ViewportSize,
     async_playwright,
@@ -31,6 +34,7 @@ HERE = (121.4737, 31.2304)  # where S1 stands; S2 is 954 m to the east
 INSECURE = "nearcode.test"
 
 GetPhone = Callable[..., Awaitable[Phone]]
+GetContext = Callable[..., Awaitable[BrowserContext]]
 GetPage = Callable[..., Awaitable[Page]]
 
 
@@ -146,47 +150,53 @@ async def phones(chromium: Browser, service: Running) -> AsyncIterator[GetPhone]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_page(chromium: Browser, service: Running) -> AsyncIterator[GetPage]:
-    """A browser window, signed in with a role's key. At the end none may have asked anybody else
-    for anything, had an error, or been refused anything by the page's own policy."""
+async def contexts(chromium: Browser, service: Running) -> AsyncIterator[GetContext]:
+    """Makes browsers' contexts for pages of the service. At the end none may have asked anybody
+    else for anything, had an error or an answer of 5xx, or been refused anything by the pages' own
+    policy."""
     strangers: list[str] = []
     troubles: list[str] = []
 
-    async def broken(response: Response) -> None:
+    def asked(request: Request) -> None:
+        if not request.url.startswith((service.base_url, "data:")):
+            strangers.append(request.url)
+
+    def answered(response: Response) -> None:
         if response.status >= 500:
             troubles.append(f"{response.status} {response.url}")
 
+    def said(message: ConsoleMessage) -> None:
+        # A refused form is answered with 4xx, which the console calls an error.
+        if message.type in ("error", "warning") and "status of 4" not in message.text:
+            troubles.append(message.text)
+
     async with AsyncExitStack() as stack:
 
-        async def get(role: str, size: ViewportSize, **options: Any) -> Page:
+        async def get(size: ViewportSize, **options: Any) -> BrowserContext:
             options = {"locale": "zh-CN", "java_script_enabled": False, **options}
             context = await chromium.new_context(viewport=size, **options)
             stack.push_async_callback(context.close)
-            context.on(
-                "request",
-                lambda request: (
-                    None
-                    if request.url.startswith((service.base_url, "data:"))
-                    else strangers.append(request.url)
-                ),
-            )
-            context.on("response", broken)
-            context.on(
-                "console",
-                lambda message: (
-                    troubles.append(message.text)
-                    # A refused form is answered with 4xx, which the console calls an error.
-                    if message.type in ("error", "warning") and "status of 4" not in message.text
-                    else None
-                ),
-            )
-            page = await context.new_page()
-            await page.goto(f"{service.base_url}/{'m' if role == 'manager' else 'hq'}")
-            await page.locator("input[name=key]").fill(service.keys[role])
-            await page.locator("input[name=key]").press("Enter")
-            await expect(page.locator("header")).to_be_visible()
-            return page
+            context.on("request", asked)
+            context.on("response", answered)
+            context.on("console", said)
+            return context
 
         yield get
     assert strangers == []
     assert troubles == []
+
+
+@pytest.fixture
+def open_page(contexts: GetContext, service: Running) -> GetPage:
+    """A browser window, signed in with a role's key."""
+
+    async def get(role: str, size: ViewportSize, **options: Any) -> Page:
+        context = await contexts(size, **options)
+        page = await context.new_page()
+        await page.goto(f"{service.base_url}/{'m' if role == 'manager' else 'hq'}")
+        await page.locator("input[name=key]").fill(service.keys[role])
+        await page.locator("input[name=key]").press("Enter")
+        await expect(page.locator("header")).to_be_visible()
+        return page
+
+    return get

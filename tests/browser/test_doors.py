@@ -1,58 +1,28 @@
 """The doors in Chromium: an invitation on a phone, HQ's sign-in, a password; without JavaScript."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, ViewportSize, expect
+from playwright.async_api import Page, ViewportSize, expect
 
 from tests import running
-from tests.browser.conftest import HERE
+from tests.browser.conftest import HERE, GetContext, GetPage
 from tests.browser.test_console import DESK, LONG_NAME, PALE_TEXTS, PHONE, SMALL_TARGETS, fits
 from tests.running import Running
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-GetPage = Callable[..., Awaitable[Page]]
 
+@pytest.fixture
+def open_page(contexts: GetContext, service: Running) -> GetPage:
+    """A browser window that nobody has signed in with."""
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def open_page(chromium: Browser, service: Running) -> AsyncIterator[GetPage]:
-    """A browser window that nobody has signed in with. At the end none may have asked anybody else
-    for anything, or been refused anything by the page's own policy."""
-    strangers: list[str] = []
-    troubles: list[str] = []
-    async with AsyncExitStack() as stack:
+    async def get(path: str, size: ViewportSize = PHONE, **options: Any) -> Page:
+        page = await (await contexts(size, **options)).new_page()
+        await page.goto(service.base_url + path)
+        return page
 
-        async def get(path: str, size: ViewportSize = PHONE, **options: Any) -> Page:
-            options = {"locale": "zh-CN", "java_script_enabled": False, **options}
-            context = await chromium.new_context(viewport=size, **options)
-            stack.push_async_callback(context.close)
-            context.on(
-                "request",
-                lambda request: (
-                    None
-                    if request.url.startswith((service.base_url, "data:"))
-                    else strangers.append(request.url)
-                ),
-            )
-            context.on(
-                "console",
-                lambda message: (
-                    troubles.append(message.text)
-                    if message.type in ("error", "warning") and "status of 4" not in message.text
-                    else None
-                ),
-            )
-            page = await context.new_page()
-            await page.goto(service.base_url + path)
-            return page
-
-        yield get
-    assert strangers == []
-    assert troubles == []
+    return get
 
 
 def invited(service: Running, **body: Any) -> str:

@@ -2,21 +2,19 @@
 with JavaScript and without, in both languages, by day and by night."""
 
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pypdfium2
 import pytest
-import pytest_asyncio
 import zxingcpp
 from axe_playwright_python.async_playwright import Axe
 from PIL import Image, ImageFilter
-from playwright.async_api import Browser, Locator, Page, Response, expect
+from playwright.async_api import Locator, Page, expect
 
 from service import qr
 from tests import running
-from tests.browser.conftest import HERE, GetPhone
+from tests.browser.conftest import HERE, GetContext, GetPhone
 from tests.browser.test_console import LONG_NAME, PALE_TEXTS, PHONE, SMALL_TARGETS, fits
 from tests.running import Running
 
@@ -27,57 +25,23 @@ scripted = pytest.mark.parametrize("script", [True, False], ids=["script", "no-s
 SignIn = Callable[..., Awaitable[Page]]
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def sign_in(chromium: Browser, service: Running) -> AsyncIterator[SignIn]:
-    """A manager's phone, signed in by an invitation to S1 and S2. At the end it may have asked
-    nobody else for anything, had no error, and been refused nothing by the pages' own policy."""
-    strangers: list[str] = []
-    troubles: list[str] = []
+@pytest.fixture
+def sign_in(contexts: GetContext, service: Running) -> SignIn:
+    """A manager's phone, signed in by an invitation to S1 and S2."""
 
-    def broken(response: Response) -> None:
-        if response.status >= 500:
-            troubles.append(f"{response.status} {response.url}")
+    async def get(*, script: bool = True, **options: Any) -> Page:
+        body = {"name": "王芳", "stores": ["S1", "S2"]}
+        made = running.answered(service.hq.post("/api/v1/invitations", json=body))
+        context = await contexts(
+            PHONE, java_script_enabled=script, accept_downloads=True, **options
+        )
+        page = await context.new_page()
+        await page.goto(f"{service.base_url}/m/join/{made['link'].rpartition('/')[2]}")
+        await page.locator("main button").click()
+        await expect(page).to_have_url(f"{service.base_url}/m")
+        return page
 
-    async with AsyncExitStack() as stack:
-
-        async def get(*, script: bool = True, **options: Any) -> Page:
-            made = running.answered(
-                service.hq.post(
-                    "/api/v1/invitations", json={"name": "王芳", "stores": ["S1", "S2"]}
-                )
-            )
-            options = {"locale": "zh-CN", **options}
-            context = await chromium.new_context(
-                viewport=PHONE, java_script_enabled=script, accept_downloads=True, **options
-            )
-            stack.push_async_callback(context.close)
-            context.on(
-                "request",
-                lambda request: (
-                    None
-                    if request.url.startswith((service.base_url, "data:"))
-                    else strangers.append(request.url)
-                ),
-            )
-            context.on("response", broken)
-            context.on(
-                "console",
-                lambda message: (
-                    troubles.append(message.text)
-                    # A refused form is answered with 4xx, which the console calls an error.
-                    if message.type in ("error", "warning") and "status of 4" not in message.text
-                    else None
-                ),
-            )
-            page = await context.new_page()
-            await page.goto(f"{service.base_url}/m/join/{made['link'].rpartition('/')[2]}")
-            await page.locator("main button").click()
-            await expect(page).to_have_url(f"{service.base_url}/m")
-            return page
-
-        yield get
-    assert strangers == []
-    assert troubles == []
+    return get
 
 
 def photograph(payload: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.settings import Settings
-from service.web import console_words
+from service.web import doors_words, hq_words, manager_words
 from tests import running
 from tests.http.browsing import CHINESE, ENGLISH
 from tests.running import Running
@@ -186,12 +186,12 @@ def test_pages_are_whole_in_themselves(shop: Running, browse: Any, language: str
         assert page.headers["cache-control"] == "no-store"
 
 
-def test_both_languages_fill_the_same_gaps() -> None:
+@pytest.mark.parametrize("words", [doors_words, hq_words, manager_words])
+def test_both_languages_fill_the_same_gaps(words: Any) -> None:
     def gaps(text: str) -> set[str]:
         return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
-    for key in console_words.KEYS:
-        chinese, english = console_words._WORDS[key]
+    for key, (chinese, english) in words._WORDS.items():
         assert gaps(chinese) == gaps(english), key
 
 

@@ -5,7 +5,6 @@ import csv
 import io
 import itertools
 import re
-import string
 import zlib
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -141,15 +140,6 @@ def test_a_manager_is_led_to_their_own_page(shop: Running, browse: Any) -> None:
     for path in PAGES:
         opened.open(path)
         assert opened.page.url.path == "/m"
-
-
-def test_both_languages_fill_the_same_gaps() -> None:
-    def gaps(text: str) -> set[str]:
-        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
-
-    for key in hq_words.KEYS:
-        chinese, english = hq_words._WORDS[key]
-        assert gaps(chinese) == gaps(english), key
 
 
 NONSENSE = (

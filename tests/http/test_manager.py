@@ -2,7 +2,6 @@
 
 import base64
 import re
-import string
 import time
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -15,20 +14,11 @@ import pytest
 
 from service import domain
 from service.settings import Settings
-from service.web import code_states, manager, manager_words
+from service.web import code_states, manager
 from tests import conftest, running
 from tests.http import chains
 from tests.http.browsing import CHINESE, ENGLISH, HERE, Console, codes, picture
 from tests.http.chains import Chain
-
-
-def test_both_languages_fill_the_same_gaps() -> None:
-    def gaps(text: str) -> set[str]:
-        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
-
-    for key in manager_words.KEYS:
-        chinese, english = manager_words._WORDS[key]
-        assert gaps(chinese) == gaps(english), key
 
 
 @pytest.fixture

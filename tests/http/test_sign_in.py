@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import re
-import string
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 
 from service import logs
 from service.settings import Settings
-from service.web import doors_words
 from tests import running
 from tests.http import callers, chains
 from tests.http.chains import Chain
@@ -564,12 +562,3 @@ def test_a_link_with_a_secret_in_it_is_not_in_the_access_log(
             browser.request(method, path + "/")
     assert len(written) == 18
     assert set(written) == {"/m/join/...", "/hq/password/..."}
-
-
-def test_both_languages_of_the_doors_leave_the_same_gaps() -> None:
-    def gaps(text: str) -> set[str]:
-        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
-
-    for key in doors_words.KEYS:
-        chinese, english = doors_words._WORDS[key]
-        assert gaps(chinese) == gaps(english), key
