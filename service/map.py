@@ -16,7 +16,6 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -34,6 +33,7 @@ from service import explanation
 from service.domain import Routing, Source, Store
 from service.explanation import Part, Row, Words
 from service.steps.route import Route
+from service.web import templating
 
 MOST_OTHERS = 40
 """Stores drawn besides those of the decision."""
@@ -656,9 +656,6 @@ def _put_keys(picture: Picture) -> None:
 
 # ---------------------------------------------------------------- templates
 
-
-_TEMPLATES = Path(__file__).parent / "web" / "templates" / "map"
-
 # What XML has no way to write, escaped or not.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -669,15 +666,7 @@ def _render(name: str, *, picture: Picture, now: datetime | None = None) -> str:
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_written,
-    )
+    return templating.environment("map").overlay(keep_trailing_newline=True, finalize=_written)
 
 
 def _written(value: Any) -> Any:
