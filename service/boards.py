@@ -26,6 +26,10 @@ _DAY = timedelta(days=1)
 # Of a trend by hour, and of any other.
 _MOST_HOURS_DAYS, _MOST_DAYS = 62, 3660
 
+GROWTH_FROM = 20
+"""Joins of the period before from which growth is worth showing: the interval of its ratio to as
+many now then spans less than a factor of two either way. From fewer, chance alone doubles it."""
+
 CHANGED = ("scans", "visitors", "joined", "ordered", "orders", "revenue")
 TREND_COLUMNS = (*report.COLUMNS, "key_before", "scans_before", "joined_before")
 STORE_COLUMNS = (
@@ -163,6 +167,11 @@ def _growth(now: float, then: float) -> float | None:
 
 
 # ---------------------------------------------------------------- leader boards
+
+
+def growth_says(joined_before: int) -> bool:
+    """Whether growth from so few says anything. The API tells it in any case."""
+    return joined_before >= GROWTH_FROM
 
 
 async def stores(

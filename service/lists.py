@@ -6,6 +6,7 @@ Each list answers its rows of one page, and how many there are on all of them.
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -79,6 +80,33 @@ async def placements(
 ) -> Found:
     return await _found(
         _sql.placements(connection, chain_id=chain_id, entry=entry, channel=channel, **ask.bound()),
+        ask,
+    )
+
+
+async def orders(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    ask: Ask,
+    *,
+    since: datetime,
+    until: datetime,
+    member_hash: bytes | None = None,
+    matched: bool | None = None,
+    store: str | None = None,
+) -> Found:
+    """`member_hash`: of the member that `ask.q` names, if it names one; `until` is excluded."""
+    return await _found(
+        _sql.orders(
+            connection,
+            chain_id=chain_id,
+            since=since,
+            until=until,
+            member_hash=member_hash,
+            matched=matched,
+            store=store,
+            **ask.bound(),
+        ),
         ask,
     )
 

@@ -102,6 +102,41 @@ ORDER BY CASE WHEN NOT :down::boolean THEN word END, CASE WHEN :down THEN word E
     CASE WHEN :down AND word IS NULL AND figure IS NULL THEN placement END DESC, entry, placement
 LIMIT :most OFFSET :skip;
 
+-- name: orders(chain_id, q, member_hash, matched, store, since, until, sort, down, most, skip)
+-- Orders and refunds of a period; `until` is excluded. `q` is looked for in numbers, in what may be
+-- read of members, and in stores: where it was bought and where the member joined; `member_hash` is
+-- the member that it names, if it names one. `total` is counted by the narrow rows: there may be
+-- hundreds of thousands.
+WITH found AS MATERIALIZED (
+    SELECT o.order_no,
+        CASE :sort::text WHEN 'store_name' THEN coalesce(s.name, o.store)
+            WHEN 'joined_at_store' THEN j.name WHEN 'rule' THEN o.rule
+            WHEN 'currency' THEN o.currency WHEN 'member' THEN o.member END AS word,
+        CASE :sort::text WHEN 'at' THEN extract(epoch FROM o.at) WHEN 'amount' THEN o.amount
+            WHEN 'matched' THEN (o.join_id IS NULL)::int END AS figure
+    FROM orders o
+    LEFT JOIN stores s ON s.chain_id = o.chain_id AND s.store = o.store
+    LEFT JOIN stores j ON j.chain_id = o.chain_id AND j.store = o.join_store
+    WHERE o.chain_id = :chain_id AND o.at >= :since AND o.at < :until
+      AND (:matched::boolean IS NULL OR (o.join_id IS NOT NULL) = :matched)
+      AND (:store::text IS NULL OR coalesce(o.store, o.join_store) = :store)
+      AND (:q::text IS NULL OR o.member_hash = :member_hash
+           OR strpos(lower(concat_ws(' ', o.order_no, o.refunds, o.member, o.store, s.name,
+                                     o.join_store, j.name)), lower(:q)) > 0)
+), page AS MATERIALIZED (
+    SELECT row_number() OVER () AS place, arranged.order_no FROM (
+        SELECT order_no FROM found
+        ORDER BY CASE WHEN NOT :down::boolean THEN word END,
+            CASE WHEN :down THEN word END DESC NULLS LAST,
+            CASE WHEN NOT :down THEN figure END, CASE WHEN :down THEN figure END DESC NULLS LAST,
+            CASE WHEN :down THEN order_no END DESC, order_no
+        LIMIT :most OFFSET :skip
+    ) AS arranged
+)
+SELECT o.*, (SELECT count(*) FROM found) AS total
+FROM page JOIN orders o ON o.chain_id = :chain_id AND o.order_no = page.order_no
+ORDER BY page.place;
+
 -- name: cities(chain_id)
 SELECT DISTINCT city FROM stores
 WHERE chain_id = :chain_id AND status <> 'deleted' AND city IS NOT NULL ORDER BY city;

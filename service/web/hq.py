@@ -86,8 +86,8 @@ class Query:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """One column: `key` in the row and, as `col.<key>` or `label`, in the words. `link` and `note`
-    name what else of the row stands in the cell: an address, and a small second line. `wide`: not
-    on a phone; `filed`: in files alone, since the page has it elsewhere."""
+    name what else of the row stands in the cell: an address, and a small second line; `why` why
+    there is only a dash. `wide`: not on a phone; `filed`: in files alone, since the page has it elsewhere."""
 
     key: str
     kind: Kind = "text"
@@ -97,6 +97,7 @@ class Column:
     label: str = ""
     link: str = ""
     note: str = ""
+    why: str = ""
 
     @property
     def words(self) -> str:

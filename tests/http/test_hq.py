@@ -10,18 +10,20 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import openpyxl
 import pytest
 
 import service
-from service import qr
+from service import boards, qr
 from service.web import hq_words
 from tests import running
 from tests.http.browsing import CHINESE, ENGLISH, HERE, Console
 from tests.running import Running
 
+SHANGHAI = ZoneInfo("Asia/Shanghai")
 PAGES = (
     "/hq", "/hq/map", "/hq/map?show=unserved", "/hq/breakdown", "/hq/boards",
     "/hq/boards?of=managers", "/hq/results", "/hq/compare", "/hq/warnings", "/hq/stores",
@@ -639,6 +641,43 @@ def test_orders_are_listed_and_the_unmatched_are_not_hidden(busy: Running, brows
     assert "新会员 · " in tree
 
 
+def test_orders_are_searched_sorted_and_paged(busy: Running, browse: Any) -> None:
+    now = datetime.now(UTC)
+    sent = [
+        {"order": f"N{number:03}", "at": now.isoformat(), "amount": f"{number}.25", "store": "S1"}
+        for number in range(60)
+    ]
+    sent[7] |= {"member": "phone:13800138000", "store": "S2"}
+    sent[8] |= {"member": "VIP-77", "at": (now - timedelta(days=2)).isoformat()}
+    running.answered(busy.hq.post("/api/v1/orders", json={"orders": sent}))
+    opened = browse("hq")
+
+    def numbers(query: str) -> list[str]:
+        _head, *rows = rows_of(opened.client.get(f"/hq/orders.csv?{query}"))
+        return [row[0] for row in rows]
+
+    assert numbers("q=n017") == ["N017"]
+    assert numbers("q=13800138000") == ["N007"], "by the phone, of which only a hash is kept"
+    assert numbers("q=vip-77") == ["N008"]
+    assert len(numbers("q=人民广场店")) == 59
+    assert len(numbers("store=S1")) == 59
+    assert numbers("sort=-amount")[:2] == ["N059", "N058"]
+    assert numbers("sort=order")[:2] == ["N000", "N001"]
+    assert numbers("")[-1] == "N008", "the newest first"
+    assert numbers("sort=at")[0] == "N008"
+    assert numbers("matched=yes") == []
+    told = opened.open("/hq/orders?sort=amount&page=2")
+    assert "共 60 条" in told
+    assert "第 2 / 2 页" in told
+    assert "N059" in told
+    assert "N049" not in told
+    assert "没有符合条件的内容" in opened.open("/hq/orders?q=%27%22%25_")
+    excel = opened.client.get("/hq/orders.xlsx?q=n017")
+    sheet = openpyxl.load_workbook(io.BytesIO(excel.content)).active
+    assert sheet is not None
+    assert [cell.value for cell in sheet["C"]] == ["金额", 17.25]
+
+
 def test_the_map_the_boards_and_the_comparison_show_the_reports(busy: Running, browse: Any) -> None:
     opened = browse("hq")
     assert "人民广场店 S1 上海市 8 4 50.0%" in opened.open("/hq/map?q=S1")
@@ -658,6 +697,24 @@ def test_the_map_the_boards_and_the_comparison_show_the_reports(busy: Running, b
     assert compared["winner"] == "B"
     assert compared["sentence"]["zh"] in opened.open("/hq/compare")
     assert compared["sentence"]["en"] in opened.open("/hq/compare", ENGLISH)
+
+
+def test_growth_from_few_is_a_dash_that_says_why(busy: Running, browse: Any) -> None:
+    opened = browse("hq")
+    day = (datetime.now(SHANGHAI) + timedelta(days=1)).date().isoformat()
+    tomorrow = f"/hq/boards?q=S1&since={day}&until={day}"
+    opened.open(tomorrow)
+    assert "上期只有 4 人入群" in opened.page.text
+    assert "−100.0%" not in opened.page.text
+    told = busy.hq.get(f"/api/v1/reports/stores?since={day}&until={day}").json()["rows"]
+    assert next(row["growth"] for row in told if row["store"] == "S1") == -1
+    for number in range(boards.GROWTH_FROM - 4):
+        scan_id = busy.scan(f"more-{number}")
+        busy.locate(scan_id, *HERE)
+        busy.tell(scan_id, "pressed")
+    opened.open(tomorrow)
+    assert "−100.0%" in opened.page.text
+    assert "上期只有" not in opened.page.text.partition("<table")[2].partition("</table")[0]
 
 
 def test_every_change_that_is_logged_has_words() -> None:

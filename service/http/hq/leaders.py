@@ -18,7 +18,7 @@ _DRAWN = 16
 _OF = ("stores", "managers")
 _GROWTH = (
     Column(key="joined_before", kind="number", wide=True),
-    Column(key="growth", kind="change"),
+    Column(key="growth", kind="change", why="growth_why"),
     Column(key="growth_low", kind="change", wide=True),
 )
 _FIGURES = (
@@ -76,6 +76,9 @@ async def board(desk: DeskDep, form: str = "") -> Response:
     for row in rows:
         row["url"] = figures.store_url(row["store"]) if of == "stores" else ""
         row["note"] = " · ".join(filter(None, (row.get("store"), row.get("city"))))
+        if not boards.growth_says(row["joined_before"]):
+            row["growth"] = None
+            row["growth_why"] = desk.say("boards.growth_why", count=row["joined_before"])
     table = desk.whole(
         "boards",
         _STORES if of == "stores" else _MANAGERS,
@@ -95,6 +98,7 @@ async def board(desk: DeskDep, form: str = "") -> Response:
         filters=chosen,
         lists=figures.Lists.of(desk, cities, of=of, rank=rank.value),
         as_of=found["as_of"],
+        growth_from=boards.GROWTH_FROM,
         of=of,
         ofs=[(each, link(of=each)) for each in _OF],
         rank=rank.value,

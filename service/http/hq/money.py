@@ -6,9 +6,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Response
 
-from service import lists, orders, revenue
-from service.http import context
-from service.http import orders as orders_api
+from service import lists, members, orders, revenue
 from service.http.hq import figures
 from service.http.hq.desk import Desk, DeskDep, HqRoute
 from service.web import hq, hq_charts
@@ -36,16 +34,17 @@ _TREE = (
     Column(key="refunded", kind="money", wide=True),
 )
 _ORDERS = (
-    Column(key="order", note="kind_word", sorts=False),
-    Column(key="at", kind="moment", sorts=False),
-    Column(key="amount", kind="money", sorts=False),
-    Column(key="currency", sorts=False, wide=True),
-    Column(key="store_name", link="url", sorts=False, wide=True, label="col.bought_at"),
-    Column(key="matched", kind="state", sorts=False),
-    Column(key="rule", kind="words", sorts=False, wide=True),
-    Column(key="joined_at_store", sorts=False, wide=True),
+    Column(key="order", note="kind_word"),
+    Column(key="at", kind="moment"),
+    Column(key="amount", kind="money"),
+    Column(key="currency", wide=True),
+    Column(key="store_name", link="url", wide=True, label="col.bought_at"),
+    Column(key="member", wide=True),
+    Column(key="matched", kind="state"),
+    Column(key="rule", kind="words", wide=True),
+    Column(key="joined_at_store", wide=True),
 )
-_IN_A_FILE = 50_000
+_MATCHED = {"yes": True, "no": False}
 
 
 @router.get("/hq/revenue")
@@ -118,49 +117,49 @@ def _chart(desk: Desk, by: str, rows: list[dict[str, Any]]) -> hq.Chart:
 @router.get("/hq/orders")
 @router.get("/hq/orders.{form}")
 async def list_orders(desk: DeskDep, form: str = "") -> Response:
-    """By time; those that belong to no join are shown, too, and can be asked for alone."""
+    """The newest first; those that belong to no join are shown, too, and can be asked for alone."""
     chosen, matched = desk.filters, desk.asked("matched")
-    size = _IN_A_FILE if form else desk.size
-    after_at, after = orders_api.after_order(desk.asked("cursor") or None)
+    matched = matched if matched in _MATCHED else ""
+    ask = desk.ask(_ORDERS, form, default="-at")
     async with desk.service.connection() as connection:
-        found = await orders.listed(
+        found = await lists.orders(
             connection,
             desk.caller.chain_id,
-            matched={"yes": True, "no": False}.get(matched),
-            store=chosen.store or None,
+            ask,
             since=chosen.begins,
             until=chosen.ends,
-            after_at=after_at,
-            after=after,
-            most=size + 1,
+            member_hash=_member(desk, ask.q),
+            matched=_MATCHED.get(matched),
+            store=chosen.store or None,
         )
-    rows = [_order(desk, row) for row in map(orders.public, found[:size])]
-    table = desk.table(
-        "orders",
-        _ORDERS,
-        lists.Found(rows, len(rows)),
-        lists.Ask(most=size),
-        keep={**chosen.query, "matched": matched},
-        searches=False,
-    )
+    rows = [_order(desk, orders.public(row)) for row in found.rows]
+    keep = {**chosen.query, "matched": matched}
+    table = desk.table("orders", _ORDERS, lists.Found(rows, found.total), ask, keep=keep)
     if form:
         return await desk.download(table, form)
-    later = ""
-    if len(found) > size:
-        last = found[size - 1]
-        later = table.query(cursor=context.cursor(f"{last['at'].isoformat()} {last['order_no']}"))
     return desk.html(
         "orders.html",
         "orders",
         filters=chosen,
-        lists=figures.Lists.of(desk, [], matched=matched),
-        matched=matched,
+        lists=figures.Lists.of(desk, [], matched=matched, q=ask.q),
+        kept=[("matched", matched), ("q", ask.q), ("sort", desk.asked("sort"))],
         choices=[
-            (each, hq.Query("/hq/orders", chosen.query)(matched=each)) for each in ("", "yes", "no")
+            (
+                "matched",
+                desk.say("orders.all"),
+                [(each, desk.say(f"orders.{each}")) for each in _MATCHED],
+            )
         ],
-        later=later,
         table=table,
     )
+
+
+def _member(desk: Desk, q: str) -> bytes | None:
+    """The member whom the text names, as orders have them."""
+    try:
+        return members.parse(q).hashed(desk.service.matching.secret, desk.caller.chain_id)
+    except members.NotAKey:
+        return None
 
 
 def _order(desk: Desk, told: dict[str, Any]) -> dict[str, Any]:
