@@ -87,7 +87,8 @@ class Query:
 class Column:
     """One column: `key` in the row and, as `col.<key>` or `label`, in the words. `link` and `note`
     name what else of the row stands in the cell: an address, and a small second line; `why` why
-    there is only a dash. `wide`: not on a phone; `filed`: in files alone, since the page has it elsewhere."""
+    there is only a dash. `wide`: not on a phone; `filed`: in files alone, since the page has it
+    elsewhere."""
 
     key: str
     kind: Kind = "text"

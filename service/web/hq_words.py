@@ -705,8 +705,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "boards.growth_note": (
         "增长：入群人数与上期相比；上期不足 {least} 人的只显示「–」，因为那样的增幅多半是偶然。",
-        "Growth: joins against the period before; a dash where fewer than {least} joined then, since "
-        "such growth is mostly chance.",
+        "Growth: joins against the period before; a dash where fewer than {least} joined then, "
+        "since such growth is mostly chance.",
     ),
     "boards.of": ("谁的排行", "Whose board"),
     "boards.by": ("按什么排", "Ranked by"),
