@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from service import columns, db, errors, intervals
-from service.columns import Groups
+from service import db, errors, intervals
+from service.columns import Columns, Groups
 from service.steps import report
 from service.steps.report import By, Read, Which
 
@@ -107,10 +107,10 @@ async def trend(
     which = settled(which, timezone, datetime.now(UTC))
     _check_length(which, by)
     earlier = before(which, timezone)
-    found = await report.read(connection, chain_id, which, ("ats",))
-    then = await report.read(connection, chain_id, earlier, ("ats",))
-    total, rows = await asyncio.to_thread(_over_time, found, which, by)
-    total_then, rows_then = await asyncio.to_thread(_over_time, then, earlier, by)
+    found = await report.read(connection, chain_id, which, over=by)
+    then = await report.read(connection, chain_id, earlier, over=by)
+    total, rows = await asyncio.to_thread(_over_time, found, by)
+    total_then, rows_then = await asyncio.to_thread(_over_time, then, by)
     for place, row in enumerate(rows):
         other = rows_then[place] if place < len(rows_then) else None
         row["key_before"] = other["key"] if other else None
@@ -137,18 +137,16 @@ def _check_length(which: Which, by: By) -> None:
         raise errors.BadInput.of("since", f"by {by}, the period has at most {most:,} days")
 
 
-def _over_time(found: Read, which: Which, by: By) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    assert which.since is not None
-    assert which.until is not None
-    last = max(which.since, which.until - timedelta(microseconds=1))
-    edges = report.edges(which.since, last, found.timezone, by)
-    counts = columns.count(found.scans, columns.by_time(found.scans, edges))
-    rows = [
-        {"key": key, **row} for key, row in zip(edges.keys, report.figures(counts), strict=True)
-    ]
-    if edges.keys and which.until <= which.since:
-        rows = []
-    return report.count_all(found.scans), rows
+def _over_time(found: Read, by: By) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    since, until = found.which.since, found.which.until
+    assert since is not None
+    assert until is not None
+    rows = []
+    if since < until:
+        edges = report.edges_of(found.timezone, by, since, until - timedelta(microseconds=1))
+        of = dict(report.counted(found, by))
+        rows = [{"key": key, **of.get(key, report.NOTHING)} for key in edges.keys]
+    return report.count_all(found), rows
 
 
 def _change(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,13 +173,21 @@ def growth_says(joined_before: int) -> bool:
 
 
 async def stores(
-    connection: db.Connection, chain_id: uuid.UUID, which: Which, *, rank: Rank = Rank.JOINED
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    which: Which,
+    *,
+    rank: Rank = Rank.JOINED,
+    visitors: bool = True,
 ) -> dict[str, Any]:
-    """`{as_of, since, until, rows}`: every store of the catalog, best first."""
+    """`{as_of, since, until, rows}`: every store of the catalog, best first. Without `visitors`,
+    which cost the most, they are 0."""
     estate = await db.fetch(_sql, "read_estate", connection, chain_id=chain_id, scope=_list(which))
     which, found, then = await _two_periods(connection, chain_id, which, ("stores",))
-    now_of, then_of = await asyncio.to_thread(lambda: (_by_store(found), _by_store(then)))
-    empty = _none()
+    now_of, then_of = await asyncio.to_thread(
+        lambda: (_by_store(found, visitors=visitors), _by_store(then, visitors=False))
+    )
+    empty = report.NOTHING
     rows = []
     for store in estate:
         if which.store not in (None, store["store"]) or which.city not in (None, store["city"]):
@@ -197,19 +203,27 @@ async def stores(
     return _board(found, which, _ranked(rows, rank, "store"))
 
 
-def _by_store(found: Read) -> dict[str | None, dict[str, Any]]:
-    return dict(report.grouped(found.scans, report.groups(found, By.STORE)))
+def _by_store(found: Read, *, visitors: bool) -> dict[str | None, dict[str, Any]]:
+    return dict(report.counted(found, By.STORE, visitors=visitors))
 
 
 async def managers(
-    connection: db.Connection, chain_id: uuid.UUID, which: Which, *, rank: Rank = Rank.JOINED
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    which: Which,
+    *,
+    rank: Rank = Rank.JOINED,
+    visitors: bool = True,
 ) -> dict[str, Any]:
     """The same of managers, by the scans of the stores that are theirs now."""
     people = await db.rows(_sql.read_managers(connection, chain_id=chain_id, scope=_list(which)))
     which, found, then = await _two_periods(connection, chain_id, which, ("stores",))
     theirs = [frozenset(person["stores"]) for person in people]
     now_of, then_of = await asyncio.to_thread(
-        lambda: (_by_owner(found, theirs), _by_owner(then, theirs))
+        lambda: (
+            _by_owner(found, theirs, visitors=visitors),
+            _by_owner(then, theirs, visitors=False),
+        )
     )
     rows = [
         {
@@ -224,23 +238,29 @@ async def managers(
     return _board(found, which, _ranked(rows, rank, "person_id"))
 
 
-def _by_owner(found: Read, theirs: list[frozenset[str]]) -> list[dict[str, Any]]:
+def _by_owner(
+    found: Read, theirs: list[frozenset[str]], *, visitors: bool
+) -> list[Mapping[str, Any]]:
     """Figures by owner; a store may have several."""
-    owners_of = [
-        [owner for owner, stores in enumerate(theirs) if store.store in stores]
+    owners_of = tuple(
+        tuple(owner for owner, stores in enumerate(theirs) if store.store in stores)
         for store in found.labels.stores
-    ]
+    )
     many = np.array([0, *map(len, owners_of)])
-    flat = np.array([owner for owners in owners_of for owner in owners], np.int64)
+    flat = np.array([owner for owners in owners_of for owner in owners], np.int32)
     starts = np.concatenate([[0], np.cumsum(many)[:-1]])
-    numbers = found.scans.stores
-    times = many[numbers]
-    repeated = found.scans.only(np.repeat(np.arange(len(numbers)), times))
-    first = np.repeat(np.cumsum(times) - times, times)
-    within = np.arange(len(first)) - first
-    codes = flat[starts[repeated.stores] + within] if len(first) else np.empty(0, np.int64)
-    counts = columns.count(repeated, Groups(tuple(map(str, range(len(theirs)))), codes))
-    return report.figures(counts)
+    keys = tuple(map(str, range(len(theirs))))
+
+    def owned(scans: Columns) -> tuple[Columns, Groups]:
+        times = many[scans.stores]
+        repeated = scans.only(np.repeat(np.arange(len(times)), times))
+        first = np.repeat(np.cumsum(times) - times, times)
+        within = np.arange(len(first)) - first
+        codes = flat[starts[repeated.stores] + within] if len(first) else flat[:0]
+        return repeated, Groups(keys, codes)
+
+    of = dict(report.counted_as(found, "owner", owned, owners_of, visitors=visitors))
+    return [of.get(key, report.NOTHING) for key in keys]
 
 
 async def _two_periods(
@@ -285,12 +305,6 @@ def _seats(store: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _none() -> dict[str, Any]:
-    """The figures of nothing."""
-    nothing = {name: np.zeros(1, np.int64) for name in (*report.COUNTS, *report.BESIDE, "cents")}
-    return report.figures(nothing)[0]
-
-
 def _list(which: Which) -> list[str] | None:
     return None if which.scope is None else list(which.scope)
 
@@ -299,14 +313,14 @@ def _list(which: Which) -> list[str] | None:
 
 
 async def placements(
-    connection: db.Connection, chain_id: uuid.UUID, which: Which
+    connection: db.Connection, chain_id: uuid.UUID, which: Which, *, visitors: bool = True
 ) -> dict[str, Any]:
     """`{as_of, rows}`: every placement, by entry and name. Recall is joins per printed piece. Who
     sees some stores only is shown the placements that hang there, or were scanned there."""
     printed = await db.fetch(_sql, "read_printed", connection, chain_id=chain_id)
     found = await report.read(connection, chain_id, which, ("placements",))
-    figures_of = await asyncio.to_thread(_by_placement, found)
-    empty = _none()
+    figures_of = await asyncio.to_thread(_by_placement, found, visitors=visitors)
+    empty = report.NOTHING
     rows = []
     for row in printed:
         key = (row["entry"], row["placement"])
@@ -330,15 +344,18 @@ async def placements(
     return {"as_of": found.as_of, "rows": rows}
 
 
-def _by_placement(found: Read) -> dict[tuple[str, str | None], dict[str, Any]]:
+def _by_placement(found: Read, *, visitors: bool) -> dict[tuple[str, str | None], dict[str, Any]]:
     labels = found.labels.placements
     keys = ("", *(str(label.number) for label in labels))
-    counts = columns.count(found.scans, Groups(keys, found.scans.placements))
-    rows = report.figures(counts)
+    of = dict(
+        report.counted_as(
+            found, "number", lambda scans: Groups(keys, scans.placements), visitors=visitors
+        )
+    )
     return {
-        (label.entry, label.placement): rows[label.number]
+        (label.entry, label.placement): of[key]
         for label in labels
-        if rows[label.number]["scans"] or rows[label.number]["bots"]
+        if (key := str(label.number)) in of
     }
 
 
@@ -352,10 +369,8 @@ async def compare(
     """Two variants: the difference of their conversions (`a` less `b`), its 95 % interval, and
     whether that decides it."""
     found = await report.read(connection, chain_id, which, ("placements",))
-    rows = await asyncio.to_thread(
-        lambda: dict(report.grouped(found.scans, report.groups(found, By.VARIANT)))
-    )
-    first, second = rows.get(a, _none()), rows.get(b, _none())
+    rows = await asyncio.to_thread(lambda: dict(report.counted(found, By.VARIANT)))
+    first, second = rows.get(a, report.NOTHING), rows.get(b, report.NOTHING)
     low, high = intervals.newcombe(
         (first["joined"], second["joined"]), (first["scans"], second["scans"])
     )
@@ -415,8 +430,8 @@ async def map_of_stores(
     """`{as_of, rows}`: every store, where it is, how it converts, and how full it is."""
     estate = await db.fetch(_sql, "read_estate", connection, chain_id=chain_id, scope=_list(which))
     found = await report.read(connection, chain_id, which, ("stores",))
-    of = await asyncio.to_thread(_by_store, found)
-    empty = _none()
+    of = await asyncio.to_thread(_by_store, found, visitors=False)
+    empty = report.NOTHING
     names = ("scans", "joined", "conversion", "conversion_low", "conversion_high")
     rows = []
     for store in estate:

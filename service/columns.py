@@ -1,12 +1,12 @@
 """Columns: the scans of a period as arrays, one number a scan, in the order of the scans.
 
-They are read from the roll-ups (service/rollups.py). What a number stands for, as of now, is in
-`Labels`: a store's city is what it is today, whatever it was when it was scanned.
+They are made of the chunks of the roll-ups (service/chunks.py). What a number stands for, as of
+now, is in `Labels`: a store's city is what it is today, whatever it was when it was scanned.
 """
 
 import dataclasses
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
@@ -14,12 +14,13 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
-from service import db
+from service import chunks, db
+from service.chunks import Chunk
 
 _sql = db.load("columns")
 
 Ints = npt.NDArray[np.int64]
-Numbers = npt.NDArray[np.int32]
+Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
 # The bits of `stages` (0006_rollups.sql).
@@ -72,7 +73,7 @@ class Columns:
     """As many numbers each as there are scans; those that were not asked for are empty, and so are
     `orders` and `cents` if nobody has ordered.
 
-    `ats` are microseconds since 1970, `cents` hundredths of what orders brought.
+    `times` are places among a period's edges, `cents` hundredths of what orders brought.
     """
 
     stages: npt.NDArray[np.int16]
@@ -80,8 +81,8 @@ class Columns:
     placements: Numbers
     stores: Numbers
     places: Numbers
-    ats: Ints
-    orders: Numbers
+    times: Numbers
+    orders: Ints
     cents: Ints
 
     def __len__(self) -> int:
@@ -116,9 +117,12 @@ class Lost:
     def squares(self, size: int) -> "Lost":
         """Those whose position is known, each in the middle of its square of so many hundredths of
         a degree."""
-        known = (self.lons != NOWHERE) & (self.lats != NOWHERE)
-        lons, lats = (each[known] // size * size + size // 2 for each in (self.lons, self.lats))
-        return Lost(self.reasons[known], np.zeros_like(self.places[known]), lons, lats)
+        found = self.only((self.lons != NOWHERE) & (self.lats != NOWHERE))
+        lons, lats = (each // size * size + size // 2 for each in (found.lons, found.lats))
+        return Lost(found.reasons, np.zeros_like(found.places), lons, lats)
+
+    def only(self, keep: Mask) -> "Lost":
+        return Lost(self.reasons[keep], self.places[keep], self.lons[keep], self.lats[keep])
 
 
 async def read_labels(
@@ -141,6 +145,113 @@ async def read_labels(
     )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Period:
+    """The chunks with the scans from `since` to before `until`, and what is wanted of them. With
+    `edges`, the columns tell between which of them each scan was made."""
+
+    chunks: Sequence[Chunk]
+    since: datetime | None
+    until: datetime | None
+    wanted: frozenset[str]
+    # Between which edges each chunk's first scan and its last were made, and what tells it of all.
+    edges: "Edges | None" = None
+    spans: Mapping[uuid.UUID, tuple[int, int]] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """How many scans, those of a chunk that lies partly within counted whole."""
+        return sum(chunk.scans for chunk in self.chunks)
+
+    def is_cut(self, chunk: Chunk) -> bool:
+        """Whether it may have scans outside the period."""
+        before = self.since is not None and chunk.first_at < self.since
+        return before or self.is_after(chunk)
+
+    def parts(self, chunk: Chunk) -> set[str]:
+        """What is to be read of a chunk. Times only where they tell anything."""
+        found = {"scans", *self.wanted}
+        if self.is_cut(chunk) or len({*self._span(chunk)}) > 1:
+            found.add("ats")
+        return found
+
+    def is_after(self, chunk: Chunk) -> bool:
+        """Whether it may have scans that are past it."""
+        return self.until is not None and chunk.last_at >= self.until
+
+    def covers(self, chunk: Chunk) -> bool:
+        """Whether columns can be made of a chunk that is none of the period's own, but was."""
+        if not self.chunks or any(map(chunk.lacks, self.parts(chunk))):
+            return False
+        return (
+            min(each.first_at for each in self.chunks) <= chunk.first_at
+            and max(each.last_at for each in self.chunks) >= chunk.last_at
+        )
+
+    def _span(self, chunk: Chunk) -> Sequence[int]:
+        """The places of the edges before its first scan and its last."""
+        if self.edges is None:
+            return ()
+        found = self.spans.get(chunk.revision)
+        if found is None:
+            ends: list[int] = self.edges.of(_moments([chunk.first_at, chunk.last_at])).tolist()
+            return ends
+        return found
+
+    def columns(self, of: Sequence[Chunk] | None = None) -> Columns:
+        """Of all chunks, or of some."""
+        of = self.chunks if of is None else of
+        found = Columns(
+            stages=_joined(of, "stages", np.int16),
+            visitors=_joined(of, "visitors", np.int32),
+            times=self._times(of),
+            **dict(zip(("orders", "cents"), _paid(of), strict=True)),
+            **{
+                name: _joined(of if name in self.wanted else (), name, np.int32)
+                for name in ("placements", "stores", "places")
+            },
+        )
+        keep = self._within(of, "ats", "scans")
+        return found if keep is None else found.only(keep)
+
+    def lost(self) -> "Lost":
+        """Of the scans that ended without a code."""
+        found = Lost(
+            reasons=_joined(self.chunks, "losts", np.int16),
+            places=_joined(self.chunks, "lost_places", np.int32),
+            lons=_joined(self.chunks, "lost_lons", np.int32),
+            lats=_joined(self.chunks, "lost_lats", np.int32),
+        )
+        keep = self._within(self.chunks, "lost_ats", "lost")
+        return found if keep is None else found.only(keep)
+
+    def _times(self, of: Sequence[Chunk]) -> Numbers:
+        if self.edges is None or not of:
+            return np.empty(0, np.int32)
+        parts: list[Numbers] = []
+        for chunk in of:
+            first, last = self._span(chunk)
+            if first == last:
+                parts.append(np.full(chunk.scans, first, np.int32))
+            else:
+                parts.append(self.edges.of(chunk["ats"]))
+        return np.concatenate(parts)
+
+    def _within(self, of: Sequence[Chunk], ats: str, count: str) -> Mask | None:
+        """Which scans lie within the period; None if all do."""
+        if not any(map(self.is_cut, of)):
+            return None
+        parts = []
+        for chunk in of:
+            keep = np.ones(getattr(chunk, count), np.bool_)
+            if self.is_cut(chunk):
+                if self.since is not None:
+                    keep &= chunk[ats] >= microseconds(self.since)
+                if self.until is not None:
+                    keep &= chunk[ats] < microseconds(self.until)
+            parts.append(keep)
+        return np.concatenate(parts)
+
+
 async def read(
     connection: db.Connection,
     chain_id: uuid.UUID,
@@ -148,100 +259,57 @@ async def read(
     until: datetime | None,
     *,
     wanted: Collection[str] = (),
-) -> Columns:
+    edges: "EdgesOf | None" = None,
+) -> Period:
     """The scans from `since` to before `until`; `stages`, `visitors`, orders and what else of
-    `placements`, `stores`, `places` and `ats` is `wanted`."""
-    chunks = await db.fetch(
-        _sql,
-        "read_chunks",
-        connection,
-        chain_id=chain_id,
-        since=since,
-        until=until,
-        **{name: name in wanted for name in ("placements", "stores", "places", "ats")},
-    )
-    paid = any(chunk["paid_rows"] for chunk in chunks)
-    count = sum(chunk["scans"] for chunk in chunks) if paid else 0
-    orders, cents = np.zeros(count, np.int32), np.zeros(count, np.int64)
-    start = 0
-    for chunk in chunks:
-        if chunk["paid_rows"]:
-            rows = start + _numbers([chunk["paid_rows"]], ">i4")
-            orders[rows] = _numbers([chunk["paid_orders"]], ">i4")
-            cents[rows] = _numbers([chunk["paid_cents"]], ">i8")
-        start += chunk["scans"]
-    found = Columns(
-        stages=_numbers(_of(chunks, "stages"), ">i2").astype(np.int16),
-        visitors=_numbers(_of(chunks, "visitors"), ">i4").astype(np.int32),
-        orders=orders,
-        cents=cents,
-        ats=_numbers(_of(chunks, "ats"), ">i8").astype(np.int64) if "ats" in wanted else _no_ints(),
-        **{
-            name: _numbers(_of(chunks, name), ">i4").astype(np.int32)
-            for name in ("placements", "stores", "places")
-        },
-    )
-    keep = _within(chunks, "scans", "ats", since, until)
-    return found if keep is None else found.only(keep)
+    `placements`, `stores` and `places` is `wanted`. `edges` makes them for the period's first and
+    last scan."""
+    found = await chunks.listed(connection, chain_id, since, until)
+    period = Period(found, since, until, frozenset(wanted))
+    if edges is not None and found:
+        firsts, lasts = [chunk.first_at for chunk in found], [chunk.last_at for chunk in found]
+        made = edges(min(firsts), max(lasts))
+        spans = zip(made.of(_moments(firsts)).tolist(), made.of(_moments(lasts)).tolist(),
+                    strict=True)  # fmt: skip
+        revisions = (chunk.revision for chunk in found)
+        period = dataclasses.replace(
+            period, edges=made, spans=dict(zip(revisions, spans, strict=True))
+        )
+    await chunks.load(connection, chain_id, found, period.parts)
+    return period
 
 
 async def read_lost(
     connection: db.Connection, chain_id: uuid.UUID, since: datetime | None, until: datetime | None
-) -> Lost:
-    chunks = await db.fetch(
-        _sql, "read_lost", connection, chain_id=chain_id, since=since, until=until
+) -> Period:
+    """The same of scans that ended without a code: `Period.lost` alone can be asked of it."""
+    found = await chunks.listed(connection, chain_id, since, until)
+    period = Period(found, since, until, frozenset())
+    await chunks.load(
+        connection,
+        chain_id,
+        found,
+        lambda chunk: ("losts", "lost_ats") if period.is_cut(chunk) else ("losts",),
     )
-    found = Lost(
-        reasons=_numbers(_of(chunks, "losts"), ">i2").astype(np.int16),
-        places=_numbers(_of(chunks, "lost_places"), ">i4").astype(np.int32),
-        lons=_numbers(_of(chunks, "lost_lons"), ">i4").astype(np.int32),
-        lats=_numbers(_of(chunks, "lost_lats"), ">i4").astype(np.int32),
-    )
-    keep = _within(chunks, "lost", "lost_ats", since, until)
-    if keep is None:
-        return found
-    return Lost(found.reasons[keep], found.places[keep], found.lons[keep], found.lats[keep])
+    return period
 
 
-def _of(chunks: Sequence[asyncpg.Record], name: str) -> list[bytes]:
-    return [chunk[name] for chunk in chunks if chunk[name] is not None]
+def _joined(of: Sequence[Chunk], name: str, empty: Any) -> Any:
+    return np.concatenate([chunk[name] for chunk in of]) if of else np.empty(0, empty)
 
 
-def _numbers(parts: list[bytes], kind: str) -> Any:
-    return np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), kind)
-
-
-def _no_ints() -> Ints:
-    return np.empty(0, np.int64)
-
-
-def _within(
-    chunks: Sequence[asyncpg.Record],
-    count: str,
-    name: str,
-    since: datetime | None,
-    until: datetime | None,
-) -> Mask | None:
-    """Which scans lie within the period; None if all do. Only chunks at its ends have others."""
-    low = microseconds(since) if since is not None else None
-    high = microseconds(until) if until is not None else None
-    parts, all_in = [], True
-    for chunk in chunks:
-        at_end = (since is not None and chunk["first_at"] < since) or (
-            until is not None and chunk["last_at"] >= until
-        )
-        if not at_end:
-            parts.append(np.ones(chunk[count], np.bool_))
-            continue
-        ats = _numbers([chunk[name]], ">i8")
-        keep = np.ones(len(ats), np.bool_)
-        if low is not None:
-            keep &= ats >= low
-        if high is not None:
-            keep &= ats < high
-        parts.append(keep)
-        all_in = False
-    return None if all_in else np.concatenate(parts)
+def _paid(of: Sequence[Chunk]) -> tuple[Ints, Ints]:
+    """Orders and hundredths of every scan; empty if nobody has ordered."""
+    if not any(len(chunk["paid_rows"]) for chunk in of):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    count = sum(chunk.scans for chunk in of)
+    orders, cents = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    start = 0
+    for chunk in of:
+        rows = start + chunk["paid_rows"]
+        orders[rows], cents[rows] = chunk["paid_orders"], chunk["paid_cents"]
+        start += chunk.scans
+    return orders, cents
 
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
@@ -250,6 +318,10 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 def microseconds(at: datetime) -> int:
     """Since 1970, exactly."""
     return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def _moments(ats: Sequence[datetime]) -> Ints:
+    return np.array([microseconds(at) for at in ats], np.int64)
 
 
 # ---------------------------------------------------------------- groups
@@ -288,8 +360,7 @@ def by_place(columns: Columns, labels: Labels, level: str) -> Groups:
 
 def by_time(columns: Columns, edges: "Edges") -> Groups:
     """By the day or hour that each scan was made in."""
-    codes = np.searchsorted(edges.starts, columns.ats, side="right") - 1
-    return Groups(edges.keys, edges.codes[codes])
+    return Groups(edges.keys, edges.codes[columns.times])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -300,6 +371,13 @@ class Edges:
     starts: Ints
     keys: tuple[str, ...]
     codes: Numbers
+
+    def of(self, ats: Ints) -> Numbers:
+        """The place of the last start that is not after it, of microseconds since 1970."""
+        return (np.searchsorted(self.starts, ats, side="right") - 1).astype(np.int32)
+
+
+EdgesOf = Callable[[datetime, datetime], Edges]
 
 
 DAY, WEEK, MONTH = "%Y-%m-%d", "%G-W%V", "%Y-%m"  # a week as ISO 8601 has it
@@ -356,52 +434,137 @@ STAGES = {
 }
 
 
-def count(columns: Columns, groups: Groups) -> dict[str, Ints]:
-    """By key: `scans`, distinct `visitors`, those that reached each stage, `orders`, `cents`; and
-    `bots`, which are in none of the others."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sums:
+    """What adds up, by group: how many scans have each combination of stages (few of them occur);
+    the orders and cents of people."""
+
+    scans: dict[int, Ints]
+    orders: Ints
+    cents: Ints
+
+    @classmethod
+    def none(cls, size: int) -> "Sums":
+        return cls({}, np.zeros(size, np.int64), np.zeros(size, np.int64))
+
+    def plus(self, more: "Sums", times: int) -> "Sums":
+        """With `times` what the other has; whichever has fewer groups has the first ones."""
+        size = max(len(self.orders), len(more.orders))
+
+        def added(one: Ints, other: Ints | None) -> Ints:
+            found = np.zeros(size, np.int64)
+            found[: len(one)] = one
+            if other is not None:
+                found[: len(other)] += times * other
+            return found
+
+        nothing = np.empty(0, np.int64)
+        return Sums(
+            {
+                combo: added(self.scans.get(combo, nothing), more.scans.get(combo))
+                for combo in {**self.scans, **more.scans}
+            },
+            added(self.orders, more.orders),
+            added(self.cents, more.cents),
+        )
+
+    def counts(self) -> dict[str, Ints]:
+        """`scans`, those that reached each stage, `orders`, `cents`; and `bots`, which are in none
+        of the others."""
+        nothing = np.zeros(len(self.orders), np.int64)
+
+        def where(stages: int, mask: int) -> Ints:
+            return sum((n for combo, n in self.scans.items() if combo & mask == stages), nothing)
+
+        return {
+            "scans": where(0, BOT),
+            "bots": where(BOT, BOT),
+            **{name: where(bit, BOT | bit) for name, bit in STAGES.items()},
+            "orders": self.orders,
+            "cents": self.cents,
+        }
+
+
+def sums(columns: Columns, groups: Groups) -> Sums:
     size = len(groups.keys)
-    codes = groups.codes
-    # Few of the combinations of stages occur.
     combos = np.flatnonzero(np.bincount(columns.stages, minlength=1))
-    combo_of = np.zeros(combos.max(initial=0) + 1, np.int64)
+    combo_of = np.zeros(combos.max(initial=0) + 1, np.int32)
     combo_of[combos] = np.arange(len(combos))
-    table = np.bincount(
-        codes * np.int64(len(combos)) + combo_of[columns.stages], minlength=size * len(combos)
-    ).reshape(size, len(combos))
-    people = (combos & BOT) == 0
-    found = {"scans": table[:, people].sum(axis=1), "bots": table[:, ~people].sum(axis=1)}
-    for name, bit in STAGES.items():
-        found[name] = table[:, people & ((combos & bit) != 0)].sum(axis=1)
-    visitors, person = columns.visitors, (columns.stages & BOT) == 0
+    cells = combo_of[columns.stages]
+    cells *= np.int32(size)
+    cells += groups.codes
+    table = np.bincount(cells, minlength=size * len(combos)).reshape(len(combos), size)
+    orders, cents = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    if len(columns.orders):
+        paid = (columns.orders != 0) | (columns.cents != 0)
+        paid &= (columns.stages & BOT) == 0
+        np.add.at(orders, groups.codes[paid], columns.orders[paid])
+        np.add.at(cents, groups.codes[paid], columns.cents[paid])
+    return Sums(dict(zip(combos.tolist(), table, strict=True)), orders, cents)
+
+
+_VISITOR_BITS = 32
+
+
+def pairs(columns: Columns, groups: Groups) -> Ints:
+    """Which people were in which groups, each pair once, rising: the group's place shifted,
+    and the visitor's number."""
+    codes, visitors = groups.codes, columns.visitors
+    person = (columns.stages & BOT) == 0
     if not person.all():
         codes, visitors = codes[person], visitors[person]
-    found["visitors"] = _distinct(codes, visitors, size)
-    found |= {name: np.zeros(size, np.int64) for name in ("orders", "cents")}
-    if columns.orders.any() or columns.cents.any():
-        paid = np.flatnonzero(((columns.orders != 0) | (columns.cents != 0)) & person)
-        for name in ("orders", "cents"):
-            np.add.at(found[name], groups.codes[paid], getattr(columns, name)[paid])
+    if not len(visitors):
+        return np.empty(0, np.int64)
+    if len(groups.keys) == 1:
+        # Nothing must be sorted.
+        lowest = int(visitors.min())
+        seen = np.zeros(int(visitors.max()) - lowest + 1, np.bool_)
+        seen[visitors - lowest] = True
+        return np.flatnonzero(seen) + lowest
+    found = codes.astype(np.int64)
+    found <<= _VISITOR_BITS
+    found |= visitors
+    found.sort()
+    return found[firsts(found)]
+
+
+def firsts(rising: Ints) -> Mask:
+    """Which of these numbers are not the same as the one before."""
+    found = np.ones(len(rising), np.bool_)
+    found[1:] = rising[1:] != rising[:-1]
     return found
 
 
-def _distinct(codes: npt.NDArray[Any], visitors: Numbers, size: int) -> Ints:
-    """How many different visitors each key has. Nearly all have one key or two, their lowest and
-    their highest: nothing must be sorted for those."""
-    if not len(visitors):
-        return np.zeros(size, np.int64)
-    own = visitors - visitors.min()
-    if size == 1:
-        seen = np.zeros(int(own.max()) + 1, np.bool_)
-        seen[own] = True
-        return np.array([np.count_nonzero(seen)], np.int64)
-    codes = codes.astype(np.int32, copy=False)
-    lowest = np.full(int(own.max()) + 1, size, np.int32)
-    highest = np.full(len(lowest), -1, np.int32)
-    np.minimum.at(lowest, own, codes)
-    np.maximum.at(highest, own, codes)
-    found = np.bincount(lowest[highest >= 0], minlength=size)
-    found += np.bincount(highest[highest > lowest], minlength=size)
-    between = np.flatnonzero((codes != lowest[own]) & (codes != highest[own]))
-    pairs = np.unique(codes[between].astype(np.int64) * len(lowest) + own[between])
-    found += np.bincount(pairs // len(lowest), minlength=size)
-    return found.astype(np.int64)
+def visitors(found: Ints, size: int) -> Ints:
+    """How many of these pairs each of so many groups has."""
+    of: Ints = np.bincount(found >> _VISITOR_BITS, minlength=size)
+    return of
+
+
+def count(columns: Columns, groups: Groups) -> dict[str, Ints]:
+    """By group: `Sums.counts`, and distinct `visitors`."""
+    size = len(groups.keys)
+    distinct = visitors(pairs(columns, groups), size)
+    return {**sums(columns, groups).counts(), "visitors": distinct}
+
+
+def tallied(*numbers: Numbers) -> Iterator[tuple[int, ...]]:
+    """The combinations of so many columns that occur, each with how often."""
+    codes = np.zeros(len(numbers[0]), np.int64)
+    spans = []
+    for column in numbers:
+        lowest = int(column.min(initial=0))
+        # What is not known is far from all others, and next to them here.
+        known = column[column != NOWHERE]
+        span = int(known.max(initial=lowest)) - lowest + 2
+        place = np.minimum(column.astype(np.int64) - lowest, span - 1)
+        codes = codes * span + place
+        spans.append((lowest, span))
+    codes.sort()
+    starts = np.flatnonzero(firsts(codes))
+    rest = codes[starts]
+    found = [np.diff(np.append(starts, len(codes)))]
+    for lowest, span in reversed(spans):
+        rest, place = np.divmod(rest, span)
+        found.append(np.where(place == span - 1, NOWHERE, place + lowest))
+    yield from zip(*(column.tolist() for column in reversed(found)), strict=True)

@@ -38,6 +38,7 @@ from service import (
 from service.directory import Directory
 from service.news import News
 from service.settings import Settings
+from service.shelf import SHELF
 from service.spool import Spool
 from service.webhook_delivery import Deliveries
 
@@ -138,6 +139,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
     """A worker's parts, running. Raises `errors.Unavailable`, `errors.SchemaOutdated`."""
     places.default()  # loaded before the first visitor comes, not by them
     gc.set_threshold(*_COLLECT)
+    SHELF.limit = int(settings.report_memory_mb * 1_000_000)
     async with (
         _pool(database_url, settings.database_pool) as pool,
         _pool(database_url, journal.connections(settings), db.BY_KEY) as by_key,

@@ -220,7 +220,7 @@ FROM (
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
     FROM rollup_ranges
 ) AS r
-CROSS JOIN LATERAL packed_facts(r.chain_id, r.first_id, r.last_id) AS packed
+CROSS JOIN LATERAL packed_facts(r.chain_id, r.first_id, r.last_id, gen_random_uuid()) AS packed
 WHERE packed.scans > 0 AND (r.before IS NULL OR r.before <= r.first_id::text);
 
 -- name: fresh(at)!
@@ -275,7 +275,8 @@ FULL JOIN (
 -- name: compare_chunks(chain_id, since, until)^
 -- How many chunks hold other than the facts say, and how many facts are in no chunk or in several.
 SELECT
-    (SELECT count(*) FROM report_chunks c, packed_facts(c.chain_id, c.first_id, c.last_id) AS p
+    (SELECT count(*)
+     FROM report_chunks c, packed_facts(c.chain_id, c.first_id, c.last_id, c.revision) AS p
      WHERE c.chain_id = :chain_id AND c.first_at < :until AND c.last_at >= :since
        AND NOT is_dropped_month(c.first_id) AND row(c.*) IS DISTINCT FROM row(p.*)) AS wrong,
     (SELECT count(*) FROM scan_facts f

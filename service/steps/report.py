@@ -8,18 +8,18 @@ counts, once, in `figures`. Every page and every export comes from these two.
 
 import asyncio
 import dataclasses
+import functools
 import uuid
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from service import columns, db, intervals, rollups, sheets
-from service.columns import Columns, Groups, Ints, Labels
+from service import columns, db, intervals, rollups, sheets, tallies
+from service.columns import Columns, Groups, Ints, Labels, Period
 
 _sql = db.load("report")
 
@@ -65,6 +65,12 @@ class Which:
     channel: str | None = None
     scope: Collection[str] | None = None
 
+    @property
+    def key(self) -> Hashable:
+        """What is the same of two that mean the same."""
+        scope = None if self.scope is None else frozenset(self.scope)
+        return (self.since, self.until, self.entry, self.store, self.city, self.channel, scope)
+
     def needs(self) -> set[str]:
         """The columns that tell."""
         found: set[str] = set()
@@ -103,26 +109,35 @@ class Which:
 class Read:
     """A period's scans, as one snapshot has them, and up to when all that happened is in them."""
 
-    scans: Columns
+    chain_id: uuid.UUID
+    which: Which
+    period: Period
     labels: Labels
     as_of: datetime
     timezone: ZoneInfo
 
 
 async def read(
-    connection: db.Connection, chain_id: uuid.UUID, which: Which, wanted: Collection[str] = ()
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    which: Which,
+    wanted: Collection[str] = (),
+    *,
+    over: By | None = None,
 ) -> Read:
-    """The scans that a report is about, with the columns that are wanted."""
+    """The scans that a report is about, with the columns that are wanted; `over`: the days, weeks,
+    months or hours that they can be counted by."""
     await rollups.catch_up(connection)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         as_of = await rollups.as_of(connection)
         timezone = await timezone_of(connection, chain_id)
         needed = {*which.needs(), *wanted}
         labels = await columns.read_labels(connection, chain_id, needed)
-        scans = await columns.read(connection, chain_id, which.since, which.until, wanted=needed)
-    # Other requests go on while many numbers are looked at.
-    scans = await asyncio.to_thread(which.of, scans, labels)
-    return Read(scans, labels, as_of, timezone)
+        edges = functools.partial(edges_of, timezone, over) if over in _TIMES else None
+        period = await columns.read(
+            connection, chain_id, which.since, which.until, wanted=needed, edges=edges
+        )
+    return Read(chain_id, which, period, labels, as_of, timezone)
 
 
 async def timezone_of(connection: db.Connection, chain_id: uuid.UUID) -> ZoneInfo:
@@ -141,32 +156,68 @@ async def funnel_of(
     connection: db.Connection, chain_id: uuid.UUID, which: Which, *, by: By
 ) -> dict[str, Any]:
     """`{as_of, total, rows}`: rows by key, null last. Bots are left out of all but `bots`."""
-    found = await read(connection, chain_id, which, _NEEDS[by])
+    found = await read(connection, chain_id, which, NEEDS[by], over=by)
+    # Other requests go on while many numbers are looked at.
     total, rows = await asyncio.to_thread(_funnel, found, by)
     return {"as_of": found.as_of, "total": total, "rows": rows}
 
 
 def _funnel(found: Read, by: By) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    total = count_all(found.scans)
+    total = count_all(found)
     if by is By.NONE:
         return total, [{**total, "key": "all"}]
-    rows = grouped(found.scans, groups(found, by))
-    return total, [{"key": key, **figures} for key, figures in rows]
+    return total, [{"key": key, **figures} for key, figures in counted(found, by)]
 
 
-def count_all(scans: Columns) -> dict[str, Any]:
+def count_all(found: Read) -> dict[str, Any]:
     """The figures of all of these scans, keyed "total"."""
-    everything = Groups(("total",), np.zeros(len(scans), np.int32))
-    return {"key": "total", **figures(columns.count(scans, everything))[0]}
+    rows = counted(found, By.NONE)
+    return {"key": "total", **(rows[0][1] if rows else NOTHING)}
 
 
-def grouped(scans: Columns, groups: Groups) -> list[tuple[str | None, dict[str, Any]]]:
-    """The figures of every key that has a scan, by key, null last."""
-    counts = columns.count(scans, groups)
+def counted(
+    found: Read, by: By, *, visitors: bool = True
+) -> list[tuple[str | None, dict[str, Any]]]:
+    """The figures of every key that has a scan, by key, null last. What is `by` must have been read
+    (`NEEDS`); distinct visitors cost the most, and are 0 where they are not wanted."""
+    return counted_as(found, by, functools.partial(groups, found, by), visitors=visitors)
+
+
+def counted_as(
+    found: Read,
+    name: Hashable,
+    grouped: Callable[[Columns], Groups | tuple[Columns, Groups]],
+    depends: tuple[Any, ...] = (),
+    *,
+    visitors: bool = True,
+) -> list[tuple[str | None, dict[str, Any]]]:
+    """The same by groups of any other kind: `name` says which, but for what they depend on beside
+    the labels, which is looked up by number."""
+    which, labels, period = found.which, found.labels, found.period
+    if not any(map(period.is_after, period.chunks)):
+        # What ends now is the same as what has no end.
+        which = dataclasses.replace(which, until=None)
+        period = dataclasses.replace(period, until=None)
+    keys, counts = tallies.count(
+        (found.chain_id, which.key, found.timezone.key, name),
+        period,
+        lambda scans: _coded(found.which.of(scans, labels), grouped),
+        (labels.stores, labels.placements, labels.places, depends),
+        found.as_of,
+        visitors=visitors,
+    )
+    counts.setdefault("visitors", np.zeros(len(keys), np.int64))
     there = np.flatnonzero(counts["scans"] + counts["bots"])
     rows = figures({name: column[there] for name, column in counts.items()})
-    found = [(groups.keys[place], row) for place, row in zip(there, rows, strict=True)]
-    return sorted(found, key=lambda item: (item[0] is None, item[0] or ""))
+    told = [(keys[place], row) for place, row in zip(there, rows, strict=True)]
+    return sorted(told, key=lambda item: (item[0] is None, item[0] or ""))
+
+
+def _coded(
+    scans: Columns, grouped: Callable[[Columns], Groups | tuple[Columns, Groups]]
+) -> tuple[Columns, Groups]:
+    found = grouped(scans)
+    return found if isinstance(found, tuple) else (scans, found)
 
 
 def figures(counts: Mapping[str, Ints]) -> list[dict[str, Any]]:
@@ -196,11 +247,17 @@ def share(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
+NOTHING: Mapping[str, Any] = figures(
+    {name: np.zeros(1, np.int64) for name in (*COUNTS, *BESIDE, "cents")}
+)[0]
+"""The figures of no scan."""
+
+
 # ---------------------------------------------------------------- groups
 
 _TIMES = {By.DAY: columns.DAY, By.WEEK: columns.WEEK, By.MONTH: columns.MONTH, By.HOUR: None}
 _PLACES = (By.PROVINCE, By.CITY, By.DISTRICT)
-_NEEDS: dict[By, tuple[str, ...]] = {
+NEEDS: dict[By, tuple[str, ...]] = {
     By.STORE: ("stores",),
     By.BRAND: ("stores",),
     By.PROVINCE: ("stores", "places"),
@@ -211,16 +268,19 @@ _NEEDS: dict[By, tuple[str, ...]] = {
     By.CHANNEL: ("placements",),
     By.VARIANT: ("placements",),
     By.SOURCE: (),
-    By.DAY: ("ats",),
-    By.WEEK: ("ats",),
-    By.MONTH: ("ats",),
-    By.HOUR: ("ats",),
+    By.DAY: (),
+    By.WEEK: (),
+    By.MONTH: (),
+    By.HOUR: (),
     By.NONE: (),
 }
 
 
-def groups(found: Read, by: By) -> Groups:
-    scans, labels = found.scans, found.labels
+def groups(found: Read, by: By, scans: Columns) -> Groups:
+    """Of some of its scans."""
+    labels = found.labels
+    if by is By.NONE:
+        return Groups(("all",), np.zeros(len(scans), np.int32))
     if by in _PLACES:
         return columns.by_place(scans, labels, by.value)
     if by in (By.STORE, By.BRAND):
@@ -230,28 +290,19 @@ def groups(found: Read, by: By) -> Groups:
     if by is By.SOURCE:
         return columns.by_number(scans.sources, labels.sources)
     if by in _TIMES:
-        if not len(scans):
-            return Groups((), scans.ats)
-        first, last = moment(int(scans.ats.min())), moment(int(scans.ats.max()))
-        return columns.by_time(scans, edges(first, last, found.timezone, by))
+        edges = found.period.edges
+        return Groups((), scans.times) if edges is None else columns.by_time(scans, edges)
     return columns.by_number(
         scans.placements, [getattr(placement, by.value) for placement in labels.placements]
     )
 
 
-def edges(first: datetime, last: datetime, timezone: ZoneInfo, by: By) -> columns.Edges:
+def edges_of(timezone: ZoneInfo, by: By, first: datetime, last: datetime) -> columns.Edges:
     """The days, weeks, months or hours of a time zone, from that of `first` to that of `last`."""
     form = _TIMES[by]
     if form is None:
         return columns.hours(first, last, timezone)
     return columns.days(first, last, timezone, form)
-
-
-def moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 # ---------------------------------------------------------------- what went unserved
@@ -274,41 +325,74 @@ async def unserved(
     """
     if not whole_chain:
         return []
+    labels, period = await _read_lost(connection, chain_id, since, until)
+    return await asyncio.to_thread(_unserved, period, labels, grid)
+
+
+async def unserved_by(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    names: Sequence[str],
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[dict[str, Any]]:
+    """The same by some of `UNSERVED_COLUMNS` alone, without positions; of the whole chain."""
+    labels, period = await _read_lost(connection, chain_id, since, until)
+    return await asyncio.to_thread(_lost_by, period, labels, names)
+
+
+async def _read_lost(
+    connection: db.Connection,
+    chain_id: uuid.UUID,
+    since: datetime | None,
+    until: datetime | None,
+) -> tuple[Labels, Period]:
     await rollups.catch_up(connection)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         labels = await columns.read_labels(connection, chain_id, ("places",))
-        lost = await columns.read_lost(connection, chain_id, since, until)
-    return await asyncio.to_thread(_unserved, lost, labels, grid)
+        return labels, await columns.read_lost(connection, chain_id, since, until)
 
 
-def _unserved(lost: columns.Lost, labels: Labels, grid: int | None) -> list[dict[str, Any]]:
+def _lost_by(period: Period, labels: Labels, names: Sequence[str]) -> list[dict[str, Any]]:
+    lost = period.lost()
+    sums: dict[tuple[Any, ...], int] = {}
+    places = lost.places if set(names) - {"reason"} else np.zeros_like(lost.places)
+    for reason, number, scans in columns.tallied(lost.reasons, places):
+        row = {"reason": labels.reasons[reason - 1], **_place_of(labels, number)}
+        key = tuple(row[name] for name in names)
+        sums[key] = sums.get(key, 0) + scans
+    return [{**dict(zip(names, key, strict=True)), "scans": scans} for key, scans in sums.items()]
+
+
+def _unserved(period: Period, labels: Labels, grid: int | None) -> list[dict[str, Any]]:
+    lost = period.lost()
     if grid is not None:
         lost = lost.squares(grid)
-    counted = Counter(
-        zip(
-            lost.reasons.tolist(),
-            lost.places.tolist(),
-            lost.lons.tolist(),
-            lost.lats.tolist(),
-            strict=True,
-        )
-    )
     rows = []
-    for (reason, number, lon, lat), scans in counted.items():
-        place = labels.places[number - 1] if number else None
+    for reason, number, lon, lat, scans in columns.tallied(
+        lost.reasons, lost.places, lost.lons, lost.lats
+    ):
         known = lon != columns.NOWHERE
         rows.append(
             {
                 "reason": labels.reasons[reason - 1],
-                "province": place.province if place else None,
-                "city": place.city if place else None,
-                "district": place.district if place else None,
+                **_place_of(labels, number),
                 "lon": lon / 100 if known else None,
                 "lat": lat / 100 if known else None,
                 "scans": scans,
             }
         )
     return sorted(rows, key=_most_first)
+
+
+def _place_of(labels: Labels, number: int) -> dict[str, Any]:
+    place = labels.places[number - 1] if number else None
+    return {
+        "province": place.province if place else None,
+        "city": place.city if place else None,
+        "district": place.district if place else None,
+    }
 
 
 def _most_first(row: dict[str, Any]) -> tuple[Any, ...]:

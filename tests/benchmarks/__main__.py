@@ -51,6 +51,12 @@ def main() -> None:
         default=Path(folder) if folder else None,
         help="read these photographs, and not some that are made up",
     )
+    parser.add_argument(
+        "--kept",
+        type=Path,
+        metavar="FOLDER",
+        help="reports: make the scans in this folder, or use those that it made there before",
+    )
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(NAMES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
@@ -59,6 +65,7 @@ def main() -> None:
         scale=asked.scale,
         stores_file=asked.stores,
         pictures=asked.pictures,
+        kept=asked.kept,
     )
     print(f"{measuring.machine()}\nseed {options.seed}, scale {options.scale:g}\n", flush=True)
     for name in asked.names or NAMES:

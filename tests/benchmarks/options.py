@@ -13,12 +13,14 @@ from tests.benchmarks.worlds import Degrees
 class Options:
     """`scale` makes everything that is repeated fewer or more; `stores_file` is a CSV file with
     columns `lon` and `lat` to measure instead of the world made up around real shops; `pictures` is
-    a folder of photographs to read instead of some that are made up."""
+    a folder of photographs to read instead of some that are made up; `kept` is a folder in which a
+    set of data that takes long to make stays, and is used again."""
 
     seed: int = 1
     scale: float = 1.0
     stores_file: Path | None = None
     pictures: Path | None = None
+    kept: Path | None = None
 
     @property
     def stores_are(self) -> str:

@@ -14,9 +14,10 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from service import accounts, db, errors, retention, rollups
+from service import accounts, chunks, db, errors, retention, rollups, tallies
 from service.domain import Event, uuid7
 from service.settings import Settings
+from service.shelf import SHELF
 from service.steps import report
 from service.steps.report import By, Which
 from tests import conftest, running
@@ -360,7 +361,22 @@ def months_url(postgres_url: str, template: str) -> str:
 def test_reports_equal_an_independent_count(
     months_url: str, month: tuple[str, list[Story], int]
 ) -> None:
-    running.run(_tried(months_url, *month))
+    _, told, seed = month
+    chance = random.Random(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        if chance.random() < 0.7:
+            # As for many scans, of which some are young.
+            patch.setattr(tallies, "FROM", 0)
+            patch.setattr(tallies, "_APART", chance.choice((0, 3, 100)))
+            patch.setattr(tallies, "_AT_ONCE", chance.choice((1, 5, 1000)))
+            young = min(chance.choice(told).scanned_at for _ in range(3)) if told else NOW
+            patch.setattr(tallies, "SETTLED_AFTER", NOW - young)
+        patch.setattr(SHELF, "limit", chance.choice((0, 20_000, 10**9, 10**9)))
+        SHELF.clear()
+        running.run(_tried(months_url, *month))
+
+
+NOW = datetime.now(UTC)
 
 
 async def _tried(url: str, zone: str, told: list[Story], seed: int) -> None:
@@ -376,6 +392,8 @@ async def _tried(url: str, zone: str, told: list[Story], seed: int) -> None:
                 await rollups.follow(connection)
             if chance.random() < 0.05:
                 await rollups.merge(connection)
+            if chance.random() < 0.1:
+                await _asked_meanwhile(world, chance)
         await equals(world, told, Which(), tuple(By))
         for which, kept in _some(world, told, chance):
             await equals(world, kept, which, (By.NONE, By.DAY, By.STORE, By.PLACEMENT, By.CITY))
@@ -392,6 +410,21 @@ async def _tried(url: str, zone: str, told: list[Story], seed: int) -> None:
             assert compared.scans == len(told)
     finally:
         await connection.close()
+
+
+async def _asked_meanwhile(world: World, chance: random.Random) -> None:
+    """What is kept of these reports must not be seen in later ones, nor where a store was then."""
+    elsewhere = "UPDATE stores SET city = $3 WHERE chain_id = $1 AND store = $2"
+    store = chance.choice(sorted(STORES))
+    moves = chance.random() < 0.5
+    if moves:
+        await world.connection.execute(elsewhere, world.chain_id, store, "别处")
+    for by in chance.sample(tuple(By), 4):
+        which = Which(store="S1") if chance.random() < 0.3 else Which()
+        await report.funnel_of(world.connection, world.chain_id, which, by=by)
+    await report.unserved(world.connection, world.chain_id)
+    if moves:
+        await world.connection.execute(elsewhere, world.chain_id, store, STORES[store][2])
 
 
 def _some(
@@ -565,6 +598,82 @@ async def test_quiet_hours_become_one_chunk_and_say_the_same(conn: db.Connection
     await _scanned(conn, chain_id, hour + timedelta(minutes=5))
     assert (await report.funnel(conn, chain_id, by=By.NONE))["total"]["scans"] == 5
     assert await conn.fetchval(chunks) == 1
+
+
+async def test_a_report_reads_what_has_changed_and_is_never_stale(
+    conn: db.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallies, "FROM", 0)
+    monkeypatch.setattr(SHELF, "limit", 10**9)
+    SHELF.clear()
+    chain_id = await accounts.create_chain(conn, "tea", "茶")
+    now = datetime.now(UTC)
+    day = timedelta(days=1)
+    scan_ids = [await _scanned(conn, chain_id, now - place * day) for place in range(20)]
+    await conn.execute("UPDATE scans SET placement = 'door' WHERE scan_id = $1", scan_ids[3])
+    await conn.execute(
+        "INSERT INTO entries (chain_id, entry, name) VALUES ($1, 'a', 'a')", chain_id
+    )
+    await conn.execute(
+        "INSERT INTO placements (chain_id, entry, placement, name, channel)"
+        " VALUES ($1, 'a', 'door', 'door', 'poster')",
+        chain_id,
+    )
+    read: list[int] = []
+    reading = chunks._read
+
+    async def counting(*given: Any) -> None:
+        read.append(len(given[3]))
+        await reading(*given)
+
+    monkeypatch.setattr(chunks, "_read", counting)
+
+    async def told() -> list[Any]:
+        bys = (By.NONE, By.DAY, By.CHANNEL)
+        found = [await report.funnel(conn, chain_id, by=by) for by in bys]
+        return [(each["total"], each["rows"]) for each in found]
+
+    async def is_fresh() -> list[Any]:
+        kept = await told()
+        SHELF.clear()
+        assert await told() == kept
+        return kept
+
+    await told()
+    read.clear()
+    await told()
+    assert read == []
+    # Of an old scan, what became of it; then its visitor comes again, an hour later.
+    await conn.execute("UPDATE scans SET bot = 'bot' WHERE scan_id = $1", scan_ids[10])
+    await rollups.touch(conn, chain_id, [scan_ids[10]])
+    assert (await told())[0][0]["scans"] == 19
+    assert read == [1, 1]  # then its placement
+    assert (await is_fresh())[0][0]["visitors"] == 19
+    again = await _scanned(conn, chain_id, now - 9 * day - timedelta(hours=1))
+    await conn.execute(
+        "UPDATE scans SET visitor_id = (SELECT visitor_id FROM scans WHERE scan_id = $1)"
+        " WHERE scan_id = $2",
+        scan_ids[9],
+        again,
+    )
+    total = (await is_fresh())[0][0]
+    assert (total["scans"], total["visitors"]) == (20, 19)
+    # What was there is there no more.
+    await conn.execute("DELETE FROM scans WHERE scan_id = $1", scan_ids[5])
+    await told()
+    await rollups.rebuild(conn, chain_id, now - 6 * day, now - 4 * day)
+    total = (await told())[0][0]
+    assert (total["scans"], total["visitors"]) == (19, 18)
+    assert [row["key"] for row in (await told())[2][1]] == ["poster", None]
+    await conn.execute("UPDATE placements SET channel = 'sms' WHERE chain_id = $1", chain_id)
+    assert [row["key"] for row in (await told())[2][1]] == ["sms", None]
+    while await rollups.merge(conn):
+        pass
+    await is_fresh()
+    SHELF.clear()
+    SHELF.limit = 0
+    assert (await told())[0][0] == total
+    assert SHELF.size == 0
 
 
 async def test_months_are_dropped_and_their_reports_stay(conn: db.Connection) -> None:

@@ -70,7 +70,9 @@ async def board(desk: DeskDep, form: str = "") -> Response:
     rank = next((r for r in boards.Rank if r.value == desk.asked("rank")), boards.Rank.JOINED)
     ranked = boards.stores if of == "stores" else boards.managers
     async with desk.service.connection() as connection:
-        found = await ranked(connection, desk.caller.chain_id, chosen.which, rank=rank)
+        found = await ranked(
+            connection, desk.caller.chain_id, chosen.which, rank=rank, visitors=False
+        )
         cities = await lists.cities(connection, desk.caller.chain_id)
     rows = found["rows"]
     for row in rows:
@@ -135,7 +137,9 @@ def _leaders(desk: Desk, rows: list[dict[str, Any]], rank: boards.Rank) -> hq.Ch
 async def results(desk: DeskDep, form: str = "") -> Response:
     chosen = desk.filters
     async with desk.service.connection() as connection:
-        found = await boards.placements(connection, desk.caller.chain_id, chosen.which)
+        found = await boards.placements(
+            connection, desk.caller.chain_id, chosen.which, visitors=False
+        )
         cities = await lists.cities(connection, desk.caller.chain_id)
     rows = found["rows"]
     for row in rows:

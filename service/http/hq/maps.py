@@ -33,6 +33,7 @@ _STORE_COLUMNS = (
     Column(key="lon", filed=True),
     Column(key="lat", filed=True),
 )
+_PLACE = ("reason", "province", "city", "district")
 _UNSERVED_COLUMNS = (
     Column(key="reason", kind="words"),
     Column(key="province", wide=True),
@@ -54,7 +55,7 @@ async def map_page(desk: DeskDep, form: str = "") -> Response:
             squares = await report.unserved(
                 connection, chain_id, since=since, until=until, grid=_GRID
             )
-            rows = _by_place(await report.unserved(connection, chain_id, since=since, until=until))
+            rows = await report.unserved_by(connection, chain_id, _PLACE, since=since, until=until)
             as_of = await rollups.as_of(connection)
         else:
             found = await boards.map_of_stores(connection, desk.caller.chain_id, chosen.which)
@@ -87,16 +88,6 @@ async def map_page(desk: DeskDep, form: str = "") -> Response:
         csv=f"/api/v1/reports/{noun}.csv?{urlencode({**chosen.api, **api})}",
         table=table,
     )
-
-
-def _by_place(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The scans of each reason and district, wherever in it they were."""
-    sums: dict[tuple[str | None, ...], int] = {}
-    for row in rows:
-        key = row["reason"], row["province"], row["city"], row["district"]
-        sums[key] = sums.get(key, 0) + row["scans"]
-    names = ("reason", "province", "city", "district")
-    return [{**dict(zip(names, key, strict=True)), "scans": scans} for key, scans in sums.items()]
 
 
 def _stores(desk: Desk, rows: list[dict[str, Any]], show: str) -> hq.Chart:

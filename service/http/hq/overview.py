@@ -35,8 +35,8 @@ async def overview(desk: DeskDep) -> Response:
         trend = await boards.trend(connection, chain_id, chosen.which)
         found = await report.read(connection, chain_id, chosen.which, ("stores", "places"))
         of_today = await _today(desk, connection, trend["rows"])
-        unserved = await report.unserved(
-            connection, chain_id, since=chosen.begins, until=chosen.ends
+        unserved = await report.unserved_by(
+            connection, chain_id, ("reason",), since=chosen.begins, until=chosen.ends
         )
         known = await lists.cities(connection, chain_id)
         wrong = await warnings.open_for(connection, chain_id, None, most=_TOP)
@@ -71,7 +71,7 @@ async def overview(desk: DeskDep) -> Response:
 
 
 def _counted(found: report.Read, by: By) -> list[dict[str, Any]]:
-    rows = report.grouped(found.scans, report.groups(found, by))
+    rows = report.counted(found, by, visitors=False)
     return [{"key": key, **counts} for key, counts in rows]
 
 
@@ -132,10 +132,8 @@ def _trend(desk: Desk, found: dict[str, Any]) -> hq.Chart:
 
 def _by_reason(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
     """Reasons with numbers of scans, most first."""
-    sums: dict[str, int] = {}
-    for row in rows:
-        sums[row["reason"]] = sums.get(row["reason"], 0) + row["scans"]
-    return sorted(sums.items(), key=lambda item: (-item[1], item[0]))
+    found = ((row["reason"], row["scans"]) for row in rows)
+    return sorted(found, key=lambda item: (-item[1], item[0]))
 
 
 def _first_entry(desk: Desk) -> dict[str, str] | None:
