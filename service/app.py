@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service import logs, metrics, runtime
 from service.http import (
     audit,
+    chains,
     codes,
     console,
     entries,
@@ -79,6 +80,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         entries,
         posters,
         keys,
+        chains,
         people,
         invitations,
         signed_in,

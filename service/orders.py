@@ -32,6 +32,7 @@ BATCH = 5_000
 """Orders that one transaction takes of a longer list."""
 
 _READ = ("scans", "routings", "evidence", "joins", "member_keys")
+_DATED_AT_ONCE = 20_000
 _FEW = 50  # rows that are soon matched by any plan
 _EVIDENCE = 20_000  # looked at in one transaction; few of it concerns orders
 
@@ -188,6 +189,34 @@ async def _put(
         matched=sum(row["join_id"] is not None for row in after.values()),
         rejected=rejected,
     )
+
+
+async def take_turn(connection: db.Connection, chain_id: uuid.UUID) -> None:
+    """Nobody else changes this chain's orders until the commit."""
+    await _lock(connection, chain_id)
+
+
+async def date_anew(connection: db.Connection, chain_id: uuid.UUID) -> None:
+    """Sum all by the days of the chain's time zone, which has just changed, in a transaction that
+    has its turn."""
+    chain = {"chain_id": chain_id}
+    await _sql.forget_days(connection, **chain)
+    after = ""
+    while numbers := await db.rows(
+        _sql.next_numbers(connection, after=after, most=_DATED_AT_ONCE, **chain)
+    ):
+        orders = [row["order_no"] for row in numbers]
+        await _sql.count_order_days(connection, orders=orders, sign=1, **chain)
+        after = orders[-1]
+    await _sql.forget_revenue(connection, **chain)
+    await _sql.date_scans(connection, **chain)
+    last = uuid.UUID(int=0)
+    while scans := await db.rows(
+        _sql.next_scans(connection, after=last, most=_DATED_AT_ONCE, **chain)
+    ):
+        scan_ids = [row["scan_id"] for row in scans]
+        await _sql.count_revenue(connection, scan_ids=scan_ids, sign=1, **chain)
+        last = scan_ids[-1]
 
 
 async def _look_at(connection: db.Connection, rows: int, *tables: str) -> None:

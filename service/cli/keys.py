@@ -6,7 +6,7 @@ from uuid import UUID
 import typer
 from rich.markup import escape
 
-from service import accounts, db
+from service import accounts, chains, db
 from service.cli import arguments, installation, terminal
 from service.cli.terminal import err, out
 from service.domain import (
@@ -28,12 +28,33 @@ def create_chain(chain: str, name: str | None = None, timezone: str = "Asia/Shan
     out.print(f"There is a chain {chain}.")
 
 
+@chain_app.command("set")
+def set_chain(
+    name: str | None = None,
+    timezone: Annotated[str | None, typer.Option(help="Asia/Shanghai, say.")] = None,
+    currency: Annotated[str | None, typer.Option(help="ISO 4217: CNY, HKD.")] = None,
+    chain: arguments.ChainOption = None,
+) -> None:
+    """Another name, time zone or currency. In another time zone sums by day are summed anew;
+    orders keep the currency that they came with."""
+    named = {"name": name, "timezone": timezone, "currency": currency}
+    changes = {field: value for field, value in named.items() if value is not None}
+
+    async def work(connection: db.Connection) -> dict[str, Any]:
+        chain_id = await accounts.chain_id_of(connection, chain)
+        return await chains.change(connection, chain_id, changes)
+
+    done = installation.run(installation.settings(), work)
+    told = ", ".join(f"{done[field]}" for field in chains.FIELDS)
+    out.print(escape(f"{done['chain']}: {told}"))
+
+
 @chain_app.command("list")
 def list_chains() -> None:
     """Every chain."""
-    table = terminal.table("chain", "name", "time zone")
+    table = terminal.table("chain", "name", "time zone", "currency")
     for row in installation.run(installation.settings(), accounts.chains):
-        table.add_row(row["chain"], row["name"], row["timezone"])
+        table.add_row(row["chain"], row["name"], row["timezone"], row["currency"])
     terminal.show(table)
 
 

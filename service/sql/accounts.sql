@@ -11,7 +11,7 @@ RETURNING chain_id;
 SELECT chain_id, chain, name, timezone FROM chains WHERE chain = :chain;
 
 -- name: list_chains()
-SELECT chain_id, chain, name, timezone FROM chains ORDER BY chain;
+SELECT chain_id, chain, name, timezone, currency FROM chains ORDER BY chain;
 
 -- name: insert_key(chain_id, key_id, name, role, stores, key_hash)!
 INSERT INTO api_keys (chain_id, key_id, name, role, stores, key_hash)

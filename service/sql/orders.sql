@@ -315,6 +315,25 @@ DELETE FROM scan_orders WHERE ctid = ANY(ARRAY(
     WHERE o.order_no IS NULL
 ));
 
+-- name: forget_days(chain_id)!
+DELETE FROM order_days WHERE chain_id = :chain_id;
+
+-- name: forget_revenue(chain_id)!
+DELETE FROM revenue_sums WHERE chain_id = :chain_id;
+
+-- name: date_scans(chain_id)!
+-- By the chain's time zone as it is now.
+UPDATE scan_orders s SET day = (s.scanned_at AT TIME ZONE c.timezone)::date
+FROM chains c WHERE c.chain_id = :chain_id AND s.chain_id = c.chain_id;
+
+-- name: next_numbers(chain_id, after, most)
+SELECT order_no FROM orders WHERE chain_id = :chain_id AND order_no > :after
+ORDER BY order_no LIMIT :most;
+
+-- name: next_scans(chain_id, after, most)
+SELECT DISTINCT scan_id FROM scan_orders WHERE chain_id = :chain_id AND scan_id > :after
+ORDER BY scan_id LIMIT :most;
+
 -- ---------------------------------------------------------------- members
 
 -- name: joins_by_id(chain_id, join_ids)

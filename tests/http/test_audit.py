@@ -209,6 +209,7 @@ def table(text: str) -> dict[str, Any]:
 CALLS: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/api/v1/stores/{store}"): {"json": {"name": "另一个店名"}},
     ("POST", "/api/v1/stores/import"): table("store,name,lon,lat\nN1,一,121,31\nN2,二,121,31\n"),
+    ("PATCH", "/api/v1/chain"): {"json": {"name": "另一个品牌"}},
     ("POST", "/api/v1/stores/{store}/codes"): {"json": {"payload": CODE}},
     ("POST", "/api/v1/codes/import"): table(f"store,payload\nS1,{CODE}\n"),
     ("PATCH", "/api/v1/codes/{code_id}"): {"json": {"members": 7}},

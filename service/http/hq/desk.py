@@ -52,9 +52,9 @@ _FIGURES = ("overview", "map", "breakdown", "boards", "results", "compare", "rev
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("figures", _FIGURES),
     ("manage", ("warnings", "stores", "codes", "entries", "placements", "orders", "import")),
-    ("settings", ("people", "invitations", "sessions", "keys", "webhooks", "audit")),
+    ("settings", ("chain", "people", "invitations", "sessions", "keys", "webhooks", "audit")),
 )
-_HQ_ALONE = frozenset({"people", "invitations", "sessions", "keys", "webhooks", "import"})
+_HQ_ALONE = frozenset({"chain", "people", "invitations", "sessions", "keys", "webhooks", "import"})
 _PATHS = {"overview": "/hq"}
 
 

@@ -7,6 +7,7 @@ from service.http.hq import (
     assets,
     attention,
     breakdown,
+    chain,
     changes,
     codes,
     entries,
@@ -25,7 +26,7 @@ from service.http.hq.desk import HqRoute
 router = APIRouter(include_in_schema=False, route_class=HqRoute)
 _PAGES = (
     assets, overview, attention, maps, breakdown, leaders, stores, codes, entries, imports, staff,
-    money, hooks, keys, changes,
+    money, hooks, keys, chain, changes,
 )  # fmt: skip
 for _page in _PAGES:
     router.include_router(_page.router)
