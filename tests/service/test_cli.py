@@ -147,6 +147,14 @@ def test_a_chain_is_named_if_there_are_several(nearcode: Nearcode) -> None:
     assert "咖啡" in well(nearcode("chain", "list"))
 
 
+def test_a_chain_is_given_another_currency_and_time_zone(nearcode: Nearcode) -> None:
+    well(nearcode("chain", "create", "plum"))
+    named = ("--currency", "HKD", "--timezone", "Asia/Hong_Kong")
+    assert "plum, Asia/Hong_Kong, HKD" in well(nearcode("chain", "set", "--chain", "plum", *named))
+    for wrong in (("--currency", "XYZ"), ("--timezone", "Moon/Crater"), ("--name", " ")):
+        badly(nearcode("chain", "set", "--chain", "plum", *wrong))
+
+
 def test_stores_and_codes_come_from_tables_after_a_dry_run(nearcode: Nearcode) -> None:
     well(nearcode("chain", "create", "milk"))
     for kind, file, rows in (("stores", "stores.csv", 201), ("codes", "codes.csv", 384)):
