@@ -71,6 +71,7 @@ MAY: dict[Key, frozenset[str]] = {
     # Makes the shop's placement when it is first asked for.
     ("GET", "/api/v1/stores/{store}/poster.pdf"): frozenset({"hq", "manager"}),
     ("GET", "/api/v1/warnings"): ROLES,
+    ("GET", "/api/v1/chain"): ROLES,
     ("GET", "/api/v1/entries"): ROLES,
     ("GET", "/api/v1/entries/{entry}"): ROLES,
     ("GET", "/api/v1/entries/{entry}/placements"): ROLES,
@@ -107,6 +108,7 @@ MAY: dict[Key, frozenset[str]] = {
     ("GET", "/api/v1/sessions"): ROLES,  # one's own
     ("DELETE", "/api/v1/sessions/{session_id}"): ROLES,  # one's own
     ("GET", "/hq/import"): frozenset({"hq"}),
+    ("GET", "/hq/chain"): frozenset({"hq"}),
     **{
         ("GET", f"/hq/{page}"): frozenset({"hq"})
         for noun in ("invitations", "keys", "people", "sessions", "webhooks")
