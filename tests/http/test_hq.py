@@ -483,6 +483,7 @@ def test_stores_are_looked_at_before_they_are_imported(shop: Running, browse: An
     assert "预览：门店.csv" in told
     assert "新建 1 更新 1 不变 0 不能导入 1" in told
     assert "→ 人民广场旗舰店" in told
+    assert "4 经度 缺少经度" in told, "in the page's language"
     assert shop.hq.get("/api/v1/stores").json() == before, "nothing was written"
     sent = hidden(opened.page)
     opened.page = opened.client.post(
@@ -501,6 +502,7 @@ def test_codes_and_placements_are_looked_at_first_too(shop: Running, browse: Any
     codes = f"store,payload,label\nS1,{running.payload('one')},一群\nS9,{running.payload('x')},\n"
     told = preview(opened, "codes", "codes.csv", codes.encode())
     assert "新建 1 不变 0 不能导入 1" in told
+    assert "没有门店 S9" in told
     sent = hidden(opened.page)
     assert shop.hq.get("/api/v1/stores/S1/codes").json()["codes"] == []
     opened.client.post("/hq/import/codes/confirm", data={"token": opened.token, **sent})
@@ -523,6 +525,7 @@ def test_what_cannot_be_imported_is_said_and_changes_nothing(shop: Running, brow
         preview(opened, "stores", name, data)
         assert opened.page.status_code == 422, name
         assert "没有保存" in opened.text
+    assert "XLSX 文件已损坏" in opened.text
     preview(opened, "placements", "p.csv", b"placement\np1\n", entry="nowhere")
     assert opened.page.status_code == 422
     bomb = base64.b64encode(zlib.compress(b"\x00" * 200_000_000)).decode()

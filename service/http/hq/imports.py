@@ -21,7 +21,7 @@ from service.http import placements as placements_api
 from service.http import stores as stores_api
 from service.http.hq.changes import change_in_words
 from service.http.hq.desk import Desk, DeskDep, HqRoute, values_of
-from service.web import hq
+from service.web import hq, hq_words, reason_words
 from service.web.hq import Column
 
 router = APIRouter(include_in_schema=False, route_class=HqRoute)
@@ -98,7 +98,7 @@ def _choose(desk: Desk, kind: str = "", said: hq.Said | None = None) -> Response
         status=422 if said else 200,
         kinds=KINDS,
         kind=kind or desk.asked("kind"),
-        said=said,
+        said=_said(desk, said),
         datums=[(each, desk.say(f"datum.{each or 'said'}")) for each in _DATUMS],
         entries=sorted((e.entry, e.name) for e in desk.chain.entries.values()),
         most_mb=desk.service.settings.max_upload_mb,
@@ -138,8 +138,8 @@ async def preview(kind: str, desk: DeskDep) -> Response:
         packed=packed if fits else "",
         writes=created + updated,
         changes=_changes(desk, found.get("changes", [])),
-        rejected=_told("rejected", found["rejected"]),
-        doubts=_told("doubts", found.get("warnings", [])),
+        rejected=_told(desk, "rejected", found["rejected"]),
+        doubts=_told(desk, "doubts", found.get("warnings", [])),
     )
 
 
@@ -165,7 +165,7 @@ async def confirm(kind: str, desk: DeskDep) -> Response:
         "import",
         kind=kind,
         found=done,
-        rejected=_told("rejected", done["rejected"]),
+        rejected=_told(desk, "rejected", done["rejected"]),
     )
 
 
@@ -187,6 +187,14 @@ def _refusal(error: errors.NearcodeError) -> hq.Said:
     return hq.Said(errors=[("file", error.detail)])
 
 
+def _said(desk: Desk, said: hq.Said | None) -> hq.Said | None:
+    """With its reasons in the page's language."""
+    if said is None:
+        return None
+    told = [(field, reason_words.worded(desk.lang, detail)) for field, detail in said.errors]
+    return hq.Said(errors=told, values=said.values)
+
+
 def _changes(desk: Desk, changes: list[dict[str, Any]]) -> hq.Table:
     rows = [
         {
@@ -199,8 +207,17 @@ def _changes(desk: Desk, changes: list[dict[str, Any]]) -> hq.Table:
     return _table("changes", _CHANGES, rows, len(changes))
 
 
-def _told(name: str, rows: list[dict[str, Any]]) -> hq.Table:
-    return _table(name, _REJECTED, rows[:_SHOWN], len(rows))
+def _told(desk: Desk, name: str, rows: list[dict[str, Any]]) -> hq.Table:
+    return _table(name, _REJECTED, [_worded(desk, row) for row in rows[:_SHOWN]], len(rows))
+
+
+def _worded(desk: Desk, row: dict[str, Any]) -> dict[str, Any]:
+    """With the field and the reason in the page's language; of a picture, after its name."""
+    file = f"{row['file']}: " if row.get("file") else ""
+    detail = reason_words.worded(desk.lang, row["detail"].removeprefix(file))
+    field = f"field.{row['field']}"
+    named = desk.say(field) if field in hq_words.KEYS else row["field"]
+    return {**row, "field": named, "detail": file + detail}
 
 
 def _table(name: str, columns: Any, rows: list[dict[str, Any]], total: int) -> hq.Table:

@@ -12,7 +12,7 @@ from service.http import people as api
 from service.http import signed_in as sessions_api
 from service.http.hq import figures
 from service.http.hq.desk import Desk, DeskDep, HqRoute, checked, values_of
-from service.web import hq
+from service.web import hq, reason_words
 from service.web.hq import Column
 
 router = APIRouter(include_in_schema=False, route_class=HqRoute)
@@ -220,7 +220,10 @@ async def _invitations(
         table=table,
         said=said,
         made=made or [],
-        rejected=rejected or [],
+        rejected=[
+            {**row, "detail": reason_words.worded(desk.lang, row["detail"])}
+            for row in rejected or []
+        ],
     )
 
 
