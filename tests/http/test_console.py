@@ -10,6 +10,7 @@ from service.settings import Settings
 from service.web import doors_words, hq_words, manager_words
 from tests import running
 from tests.http.browsing import CHINESE, ENGLISH
+from tests.http.chains import Chain
 from tests.running import Running
 
 # Signing in and out
@@ -130,12 +131,12 @@ def test_another_site_cannot_sign_anybody_in(service: Running) -> None:
 
 
 def test_a_session_reads_the_api_but_changes_nothing_there_without_its_token(
-    shop: Running, browse: Any
+    shop: Chain, browse: Any
 ) -> None:
     client = browse("hq").client
     code = shop.put_code("S1", "one")
     assert client.get(f"/api/v1/codes/{code['code_id']}").status_code == 200
-    assert client.get("/api/v1/entries/tea/qr.pdf").content.startswith(b"%PDF")
+    assert client.get(f"/api/v1/entries/{shop.entry}/qr.pdf").content.startswith(b"%PDF")
     changes = [
         client.patch(f"/api/v1/codes/{code['code_id']}", json={"status": "paused"}),
         client.post("/api/v1/entries", json={"entry": "coffee", "name": "咖啡"}),
