@@ -35,6 +35,7 @@ from service.http import (
 from service.http import metrics as http_metrics
 from service.http import warnings as http_warnings
 from service.http import webhooks as http_webhooks
+from service.http.hq import jobs
 from service.http.lane import Handler, Lane
 from service.settings import Settings
 
@@ -94,7 +95,8 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         app.include_router(module.router)
     # A photograph that is too large is told so on the page, unless it is far too large.
     app.include_router(manager.router, max_body_size=_bytes(4 * settings.max_upload_mb))
-    app.include_router(imports.router, max_body_size=_bytes(settings.max_import_mb))
+    for large in (imports.router, jobs.large):
+        app.include_router(large, max_body_size=_bytes(settings.max_import_mb))
     app.lead((visitor.router, pages.router), visitor.BUSY + pages.BUSY)
     return app
 

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import tempfile
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
@@ -62,28 +63,36 @@ async def import_codes(
             raise errors.BadInput.of("file", "a CSV, an XLSX or a ZIP is needed")
         if wait:
             return await imported(service, caller, upload.file, upload.filename, dry_run=dry_run)
-        kept = await asyncio.to_thread(_kept, upload.file)
+        import_id = await begin(service, caller, upload.file, upload.filename, dry_run=dry_run)
+    response.status_code = 202
+    response.headers["Location"] = f"/api/v1/imports/{import_id}"
+    async with service.connection() as connection:
+        return import_json(await imports.get(connection, caller.chain_id, import_id))
+
+
+async def begin(
+    service: Service, caller: Caller, file: BinaryIO, name: str | None, *, dry_run: bool
+) -> uuid.UUID:
+    """Begin an import that nobody waits for; its id. Raises `errors.BadInput`, `errors.TooLarge`,
+    and `errors.Unavailable` while several are under way."""
+    kept = await asyncio.to_thread(_kept, file)
     try:
-        work = await _work(service, caller, kept, upload.filename, dry_run)
+        work = await _work(service, caller, kept, name, dry_run)
 
         async def to_the_end(progress: bulk.Progress) -> None:
             with kept:
                 await work(progress)
 
-        import_id = await service.imports.start(
+        return await service.imports.start(
             caller.chain_id,
             caller.actor.actor_id,
-            upload.filename or "",
+            name or "",
             to_the_end,
             dry_run=dry_run,
         )
     except BaseException:
         kept.close()
         raise
-    response.status_code = 202
-    response.headers["Location"] = f"/api/v1/imports/{import_id}"
-    async with service.connection() as connection:
-        return import_json(await imports.get(connection, caller.chain_id, import_id))
 
 
 async def imported(

@@ -626,6 +626,43 @@ _WORDS: dict[str, tuple[str, str]] = {
         "A table (store, payload, capacity, expires_at, label), or a ZIP of pictures named by "
         "their store: SH001.png, SH001-2.jpg.",
     ),
+    "import.large": ("很多群码", "Many group codes"),
+    "import.large_note": (
+        "成百上千张图片的 ZIP，或很长的表格：上传后在后台进行，页面显示进度，最后列出"
+        "每个文件的结果。同一个文件再传一次不会重复。",
+        "A ZIP of hundreds of pictures, or a long table: it goes on by itself, the page shows how "
+        "far it has come, and in the end what became of each file. Sent again, nothing is doubled.",
+    ),
+    "import.large_try": ("只检查，不写入", "only check, write nothing"),
+    "import.large_do": ("上传并导入", "Upload and import"),
+    "import.latest": ("最近的导入", "The last ones"),
+    "import.all_lines": ("全部结果", "All results"),
+    "import.nothing_refused": ("没有不能导入的。", "Nothing was rejected."),
+    "job.running": ("进行中", "under way"),
+    "job.done": ("已完成", "done"),
+    "job.failed": ("没有完成", "not finished"),
+    "job.reading": ("正在读文件……", "Reading the file ..."),
+    "job.done_of": ("已处理 {done} / {total}", "{done} of {total} done"),
+    "job.dry_run": ("只检查", "check only"),
+    "job.progress": ("进度", "Progress"),
+    "job.counts": (
+        "新建 {created}，不变 {unchanged}，不能导入 {rejected}。",
+        "{created} new, {unchanged} unchanged, {rejected} rejected.",
+    ),
+    "job.again": (
+        "页面每两秒自己刷新；离开也不会中断。",
+        "The page looks again every two seconds; leaving it stops nothing.",
+    ),
+    "job.now": (
+        "只是检查，什么都没有写入。要导入，请再上传一次。",
+        "This was a check: nothing was written. Upload it again to import it.",
+    ),
+    "page.lines": ("导入结果", "Results of the import"),
+    "col.file": ("文件", "File"),
+    "col.became": ("结果", "Result"),
+    "became.created": ("新建", "new"),
+    "became.unchanged": ("不变", "unchanged"),
+    "became.rejected": ("不能导入", "rejected"),
     "import.placements": ("批量新建投放", "Placements"),
     "import.placements_note": (
         "表格：活码、投放编号、名称、渠道、门店、印发数量、花费、版本。编号已有的会被更新。",

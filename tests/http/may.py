@@ -109,6 +109,8 @@ MAY: dict[Key, frozenset[str]] = {
     ("DELETE", "/api/v1/sessions/{session_id}"): ROLES,  # one's own
     ("GET", "/hq/import"): frozenset({"hq"}),
     ("GET", "/hq/chain"): frozenset({"hq"}),
+    ("GET", "/hq/import-large"): frozenset({"hq"}),
+    ("GET", "/hq/import-large.{form}"): frozenset({"hq"}),
     **{
         ("GET", f"/hq/{page}"): frozenset({"hq"})
         for noun in ("invitations", "keys", "people", "sessions", "webhooks")

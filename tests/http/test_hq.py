@@ -5,6 +5,9 @@ import csv
 import io
 import itertools
 import re
+import time
+import uuid
+import zipfile
 import zlib
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -20,7 +23,7 @@ import service
 from service import boards, qr
 from service.web import hq_words
 from tests import running
-from tests.http.browsing import CHINESE, ENGLISH, HERE, Console
+from tests.http.browsing import CHINESE, ENGLISH, HERE, Console, picture
 from tests.running import Running
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -536,6 +539,68 @@ def test_what_cannot_be_imported_is_said_and_changes_nothing(shop: Running, brow
         assert opened.page.status_code == 422
     assert opened.client.post("/hq/import/nothing").status_code == 404
     assert shop.hq.get("/api/v1/stores").json() == before
+
+
+def test_a_zip_of_codes_goes_on_by_itself_and_tells_of_every_file(
+    shop: Running, browse: Any
+) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        files.writestr("S1.png", picture(running.payload("large")))
+        files.writestr("S9.png", picture(running.payload("none")))
+        files.writestr("notes.txt", b"hello")
+    opened = browse("hq")
+
+    def imported(**values: str) -> str:
+        opened.open("/hq/import")
+        answer = opened.client.post(
+            "/hq/import-large",
+            data={"token": opened.token, **values},
+            files={"file": ("群码.zip", archive.getvalue())},
+        )
+        assert answer.url.path == "/hq/import-large"
+        for _ in range(100):
+            told: str = opened.open(answer.url.raw_path.decode())
+            if "进行中" not in told:
+                assert 'http-equiv="refresh"' not in opened.page.text
+                return told
+            assert 'http-equiv="refresh"' in opened.page.text, "without JavaScript, too"
+            time.sleep(0.1)
+        raise AssertionError(told)
+
+    told = imported(dry_run="yes")
+    assert "只是检查，什么都没有写入" in told
+    assert shop.hq.get("/api/v1/stores/S1/codes").json()["codes"] == []
+    told = imported()
+    assert "已完成" in told
+    assert "已处理 3 / 3" in told
+    assert "新建 1，不变 0，不能导入 2。" in told
+    assert "没有门店 S9" in told
+    assert len(shop.hq.get("/api/v1/stores/S1/codes").json()["codes"]) == 1
+    (link,) = re.findall(r'href="(/hq/import-large\.csv[^"]*)"', opened.page.text)
+    head, *rows = rows_of(opened.client.get(unescape(link), headers={"Accept-Language": CHINESE}))
+    assert head == ["行", "文件", "门店编号", "结果", "说明"]
+    assert [[row[1], row[3]] for row in rows] == [
+        ["S1.png", "新建"],
+        ["S9.png", "不能导入"],
+        ["notes.txt", "不能导入"],
+    ]
+    assert "群码.zip" in opened.open("/hq/import")
+
+
+def test_a_large_import_that_is_none_is_refused_at_once(shop: Running, browse: Any) -> None:
+    opened = browse("hq")
+    opened.open("/hq/import")
+    answer = opened.client.post(
+        "/hq/import-large",
+        data={"token": opened.token},
+        files={"file": ("x.zip", b"PK\x05\x06" + bytes(17))},
+        headers={"Accept-Language": CHINESE},
+    )
+    assert answer.status_code == 422
+    other = f"/hq/import-large?import={uuid.uuid4()}"
+    assert opened.client.get(other).status_code == 404
+    assert browse("read").client.get(other).status_code == 403
 
 
 # ---------------------------------------------------------------- people, webhooks, orders

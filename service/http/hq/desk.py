@@ -292,6 +292,10 @@ class Desk:
         found = moments.instant(text, "expires_at", self.timezone)
         return None if found is None else found.isoformat()
 
+    def on(self, url: str) -> Response:
+        """On to another page."""
+        return RedirectResponse(url, 303)
+
     def done(self, path: str, notice: str, **query: str) -> Response:
         """On to a page that says so."""
         return RedirectResponse(f"{path}?{urlencode({**query, 'done': notice})}", 303)

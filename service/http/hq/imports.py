@@ -8,7 +8,7 @@ import base64
 import binascii
 import io
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Response, UploadFile
@@ -19,6 +19,7 @@ from service.http import imports as imports_api
 from service.http import orders as orders_api
 from service.http import placements as placements_api
 from service.http import stores as stores_api
+from service.http.hq import jobs
 from service.http.hq.changes import change_in_words
 from service.http.hq.desk import Desk, DeskDep, HqRoute, values_of
 from service.web import hq, hq_words, reason_words
@@ -86,10 +87,15 @@ _OPTIONS = ("datum", "entry")
 
 @router.get("/hq/import")
 async def choose(desk: DeskDep) -> Response:
-    return _choose(desk)
+    return _choose(desk, latest=(await jobs.latest(desk)).rows if desk.may_change else [])
 
 
-def _choose(desk: Desk, kind: str = "", said: hq.Said | None = None) -> Response:
+def _choose(
+    desk: Desk,
+    kind: str = "",
+    said: hq.Said | None = None,
+    latest: Sequence[Mapping[str, Any]] = (),
+) -> Response:
     if not desk.may_change:
         raise errors.NotAllowed("This needs an hq key")
     return desk.html(
@@ -101,6 +107,7 @@ def _choose(desk: Desk, kind: str = "", said: hq.Said | None = None) -> Response
         said=_said(desk, said),
         datums=[(each, desk.say(f"datum.{each or 'said'}")) for each in _DATUMS],
         entries=sorted((e.entry, e.name) for e in desk.chain.entries.values()),
+        latest=latest,
         most_mb=desk.service.settings.max_upload_mb,
     )
 

@@ -13,6 +13,7 @@ from service.http.hq import (
     entries,
     hooks,
     imports,
+    jobs,
     keys,
     leaders,
     maps,
@@ -27,6 +28,8 @@ router = APIRouter(include_in_schema=False, route_class=HqRoute)
 _PAGES = (
     assets, overview, attention, maps, breakdown, leaders, stores, codes, entries, imports, staff,
     money, hooks, keys, chain, changes,
+    assets, overview, attention, maps, breakdown, leaders, stores, codes, entries, imports, jobs,
+    staff, money, hooks, keys, changes,
 )  # fmt: skip
 for _page in _PAGES:
     router.include_router(_page.router)
