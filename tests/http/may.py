@@ -111,6 +111,8 @@ MAY: dict[Key, frozenset[str]] = {
     ("GET", "/hq/chain"): frozenset({"hq"}),
     ("GET", "/hq/import-large"): frozenset({"hq"}),
     ("GET", "/hq/import-large.{form}"): frozenset({"hq"}),
+    ("GET", "/hq/import-large/{import_id}"): frozenset({"hq"}),
+    ("GET", "/hq/import-large/{import_id}.{form}"): frozenset({"hq"}),
     **{
         ("GET", f"/hq/{page}"): frozenset({"hq"})
         for noun in ("invitations", "keys", "people", "sessions", "webhooks")

@@ -21,9 +21,8 @@ router = APIRouter(include_in_schema=False, route_class=HqRoute)
 
 _AGAIN_S = 2
 _LINES = (
-    Column(key="row", kind="number"),
-    Column(key="file"),
-    Column(key="store"),
+    Column(key="file", note="store"),
+    Column(key="store", filed=True),
     Column(key="became", kind="state"),
     Column(key="detail"),
 )
@@ -47,7 +46,7 @@ async def begin(desk: DeskDep) -> Response:
         except (errors.BadInput, errors.TooLarge, errors.Unavailable) as error:
             told = error.errors[0].detail if isinstance(error, errors.BadInput) else error.detail
             return _refused(desk, reason_words.worded(desk.lang, told))
-    return desk.on(f"/hq/import-large?import={import_id}")
+    return desk.on(f"/hq/import-large/{import_id}")
 
 
 def _refused(desk: Desk, detail: str) -> Response:
@@ -55,16 +54,17 @@ def _refused(desk: Desk, detail: str) -> Response:
     return desk.html("import-job.html", "import", status=422, said=said, job=None, again_s=0)
 
 
-@router.get("/hq/import-large")
-@router.get("/hq/import-large.{form}")
-async def show(desk: DeskDep, form: str = "") -> Response:
+@router.get("/hq/import-large/{import_id}")
+@router.get("/hq/import-large/{import_id}.{form}")
+async def show(import_id: str, desk: DeskDep, form: str = "") -> Response:
     """How far it has come; the page asks again by itself until it has ended. As a file: what became
     of each."""
     if not desk.may_change:
         raise errors.NotAllowed("This needs an hq key")
-    import_id = context.parse_uuid(desk.asked("import"), "import")
     async with desk.service.connection() as connection:
-        row = await imports.get(connection, desk.caller.chain_id, import_id)
+        row = await imports.get(
+            connection, desk.caller.chain_id, context.parse_uuid(import_id, "import")
+        )
     refused = desk.asked("became") == Became.REJECTED.value
     table = desk.whole(
         "lines",
@@ -72,7 +72,7 @@ async def show(desk: DeskDep, form: str = "") -> Response:
         [line for line in _lines(desk, row) if not refused or line["became"] == Became.REJECTED],
         form,
         searched=("file", "store", "detail"),
-        keep={"import": str(import_id), "became": Became.REJECTED.value if refused else ""},
+        keep={"became": Became.REJECTED.value if refused else ""},
     )
     if form:
         return await desk.download(table, form)
@@ -95,26 +95,19 @@ async def show(desk: DeskDep, form: str = "") -> Response:
 
 
 def _lines(desk: Desk, row: asyncpg.Record) -> list[dict[str, Any]]:
-    """By file, of a table by row: there, only what was refused has a line."""
+    """By file; of a table only what was refused has a line, by its row."""
     report = row["report"] or {}
-    if files := report.get("files"):
-        return [
-            {
-                **line,
-                "row": number,
-                "detail": reason_words.worded(desk.lang, line.get("detail", "")),
-            }
-            for number, line in enumerate(files, start=1)
-        ]
-    return [
+    lines = report.get("files") or [
         {
-            **line,
-            "file": None,
+            "file": desk.say("import.row", row=line["row"]),
             "store": None,
             "became": Became.REJECTED.value,
-            "detail": reason_words.worded(desk.lang, line["detail"]),
+            "detail": line["detail"],
         }
         for line in report.get("rejected", [])
+    ]
+    return [
+        {**line, "detail": reason_words.worded(desk.lang, line.get("detail", ""))} for line in lines
     ]
 
 
