@@ -109,8 +109,6 @@ MAY: dict[Key, frozenset[str]] = {
     ("DELETE", "/api/v1/sessions/{session_id}"): ROLES,  # one's own
     ("GET", "/hq/import"): frozenset({"hq"}),
     ("GET", "/hq/chain"): frozenset({"hq"}),
-    ("GET", "/hq/import-large"): frozenset({"hq"}),
-    ("GET", "/hq/import-large.{form}"): frozenset({"hq"}),
     ("GET", "/hq/import-large/{import_id}"): frozenset({"hq"}),
     ("GET", "/hq/import-large/{import_id}.{form}"): frozenset({"hq"}),
     **{

@@ -26,10 +26,8 @@ from service.http.hq.desk import HqRoute
 
 router = APIRouter(include_in_schema=False, route_class=HqRoute)
 _PAGES = (
-    assets, overview, attention, maps, breakdown, leaders, stores, codes, entries, imports, staff,
-    money, hooks, keys, chain, changes,
     assets, overview, attention, maps, breakdown, leaders, stores, codes, entries, imports, jobs,
-    staff, money, hooks, keys, changes,
+    staff, money, hooks, keys, chain, changes,
 )  # fmt: skip
 for _page in _PAGES:
     router.include_router(_page.router)
