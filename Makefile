@@ -36,7 +36,8 @@ run: $(RUNTIME)
 	@exec $(BIN)/nearcode demo --port $(PORT)
 
 test: $(DEV)
-	@exec $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff check

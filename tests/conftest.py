@@ -9,6 +9,7 @@ import os
 import shutil
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -20,7 +21,37 @@ from tests.running import run
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TEMPLATE = "template_of_tests"
+
+# The files that take longest, longest first. Where several processes share the work
+# (`make test`), each is given a file at a time: with these first, the short ones fill up the end.
+LONG = (
+    "browser/test_hq.py",
+    "browser/test_visitor_page.py",
+    "browser/test_manager.py",
+    "service/test_outbox.py",
+    "service/test_drive.py",
+    "http/test_webhooks.py",
+    "service/test_cli.py",
+    "service/test_crash.py",
+    "http/test_uploads.py",
+    "service/test_orders_machine.py",
+    "service/test_seats_race.py",
+    "service/test_embedded.py",
+    "service/test_history.py",
+    "service/test_outage.py",
+    "http/test_imports.py",
+    "service/test_server.py",
+    "service/test_failover.py",
+    "service/test_seats_machine.py",
+)
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not hasattr(config, "workerinput"):
+        return  # one process alone: the order makes no difference
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
