@@ -7,7 +7,7 @@ that it has not.
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,7 +40,7 @@ _SMALL = frozenset({"placements", "stores", "places"})
 @dataclasses.dataclass(slots=True, eq=False)
 class Chunk:
     """`scans` of which `lost` went without a code, from `first_at` to `last_at`; `columns`, as far
-    as they have been read. Nothing of it changes but that more is read."""
+    as the `parts` that they are in have been read. Nothing of it changes but that more is read."""
 
     first_id: uuid.UUID
     revision: uuid.UUID
@@ -49,6 +49,7 @@ class Chunk:
     first_at: datetime
     last_at: datetime
     columns: dict[str, Array] = dataclasses.field(default_factory=dict)
+    parts: set[str] = dataclasses.field(default_factory=set)
 
     def __getitem__(self, name: str) -> Array:
         return self.columns[name]
@@ -58,9 +59,6 @@ class Chunk:
         """Bytes, those of Python's own objects as a guess."""
         return 500 + sum(column.nbytes + 120 for column in self.columns.values())
 
-    def lacks(self, part: str) -> bool:
-        return any(name not in self.columns for name in _PARTS[part])
-
 
 async def listed(
     connection: db.Connection, chain_id: uuid.UUID, since: datetime | None, until: datetime | None
@@ -69,19 +67,20 @@ async def listed(
     rows = await db.fetch(
         _sql, "list_chunks", connection, chain_id=chain_id, since=since, until=until
     )
-    return [SHELF.get(row["revision"]) or Chunk(*row) for row in rows]
+    kept = SHELF.all_of(row["revision"] for row in rows)
+    return [chunk or Chunk(*row) for chunk, row in zip(kept, rows, strict=True)]
 
 
 async def load(
     connection: db.Connection,
     chain_id: uuid.UUID,
     chunks: Iterable[Chunk],
-    parts: Callable[[Chunk], Collection[str]],
+    parts: Callable[[Chunk], frozenset[str]],
 ) -> None:
     """Read what is wanted of each and has not been read; in the transaction that listed them."""
     lacking: dict[frozenset[str], list[Chunk]] = {}
     for chunk in chunks:
-        if missing := frozenset(part for part in parts(chunk) if chunk.lacks(part)):
+        if missing := parts(chunk) - chunk.parts:
             lacking.setdefault(missing, []).append(chunk)
     for missing, those in lacking.items():
         await _read(connection, chain_id, missing, those)
@@ -103,6 +102,7 @@ async def _read(
         chunk = of[row["revision"]]
         for part in parts:
             chunk.columns |= _decoded(row, part)
+            chunk.parts.add(part)
         SHELF.put(chunk.revision, chunk, chunk.size)
 
 

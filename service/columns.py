@@ -5,6 +5,7 @@ now, is in `Labels`: a store's city is what it is today, whatever it was when it
 """
 
 import dataclasses
+import math
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
@@ -145,6 +146,9 @@ async def read_labels(
     )
 
 
+_TIMED, _LOST, _LOST_TIMED = frozenset({"ats"}), frozenset({"losts"}), frozenset({"lost_ats"})
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Period:
     """The chunks with the scans from `since` to before `until`, and what is wanted of them. With
@@ -167,12 +171,11 @@ class Period:
         before = self.since is not None and chunk.first_at < self.since
         return before or self.is_after(chunk)
 
-    def parts(self, chunk: Chunk) -> set[str]:
+    def parts(self, chunk: Chunk) -> frozenset[str]:
         """What is to be read of a chunk. Times only where they tell anything."""
-        found = {"scans", *self.wanted}
-        if self.is_cut(chunk) or len({*self._span(chunk)}) > 1:
-            found.add("ats")
-        return found
+        span = self._span(chunk)
+        tells = self.is_cut(chunk) or (bool(span) and span[0] != span[1])
+        return self.wanted | _TIMED if tells else self.wanted
 
     def is_after(self, chunk: Chunk) -> bool:
         """Whether it may have scans that are past it."""
@@ -180,7 +183,7 @@ class Period:
 
     def covers(self, chunk: Chunk) -> bool:
         """Whether columns can be made of a chunk that is none of the period's own, but was."""
-        if not self.chunks or any(map(chunk.lacks, self.parts(chunk))):
+        if not self.chunks or not self.parts(chunk) <= chunk.parts:
             return False
         return (
             min(each.first_at for each in self.chunks) <= chunk.first_at
@@ -265,7 +268,7 @@ async def read(
     `placements`, `stores` and `places` is `wanted`. `edges` makes them for the period's first and
     last scan."""
     found = await chunks.listed(connection, chain_id, since, until)
-    period = Period(found, since, until, frozenset(wanted))
+    period = Period(found, since, until, frozenset({"scans", *wanted}))
     if edges is not None and found:
         firsts, lasts = [chunk.first_at for chunk in found], [chunk.last_at for chunk in found]
         made = edges(min(firsts), max(lasts))
@@ -289,7 +292,7 @@ async def read_lost(
         connection,
         chain_id,
         found,
-        lambda chunk: ("losts", "lost_ats") if period.is_cut(chunk) else ("losts",),
+        lambda chunk: _LOST | _LOST_TIMED if period.is_cut(chunk) else _LOST,
     )
     return period
 
@@ -536,9 +539,9 @@ def firsts(rising: Ints) -> Mask:
 
 
 def visitors(found: Ints, size: int) -> Ints:
-    """How many of these pairs each of so many groups has."""
-    of: Ints = np.bincount(found >> _VISITOR_BITS, minlength=size)
-    return of
+    """How many of these pairs, which rise, each of so many groups has."""
+    begins = np.arange(size + 1, dtype=np.int64) << _VISITOR_BITS
+    return np.diff(np.searchsorted(found, begins))
 
 
 def count(columns: Columns, groups: Groups) -> dict[str, Ints]:
@@ -546,6 +549,9 @@ def count(columns: Columns, groups: Groups) -> dict[str, Ints]:
     size = len(groups.keys)
     distinct = visitors(pairs(columns, groups), size)
     return {**sums(columns, groups).counts(), "visitors": distinct}
+
+
+_COUNTED_AT_ONCE = 1_000_000  # combinations
 
 
 def tallied(*numbers: Numbers) -> Iterator[tuple[int, ...]]:
@@ -560,10 +566,16 @@ def tallied(*numbers: Numbers) -> Iterator[tuple[int, ...]]:
         place = np.minimum(column.astype(np.int64) - lowest, span - 1)
         codes = codes * span + place
         spans.append((lowest, span))
-    codes.sort()
-    starts = np.flatnonzero(firsts(codes))
-    rest = codes[starts]
-    found = [np.diff(np.append(starts, len(codes)))]
+    combinations = math.prod(span for _, span in spans)
+    if combinations <= _COUNTED_AT_ONCE:
+        table = np.bincount(codes, minlength=1)
+        rest = np.flatnonzero(table)
+        found = [table[rest]]
+    else:
+        codes.sort()
+        starts = np.flatnonzero(firsts(codes))
+        rest = codes[starts]
+        found = [np.diff(np.append(starts, len(codes)))]
     for lowest, span in reversed(spans):
         rest, place = np.divmod(rest, span)
         found.append(np.where(place == span - 1, NOWHERE, place + lowest))

@@ -370,12 +370,16 @@ async def groups(
         median = await _sql.median_spend(connection, **chain)
     limit = above if above is not None else median if median is not None else Decimal(0)
     rows = await db.rows(_sql.buyers(connection, since=asked.since, above=limit, **chain))
-    new = await report.funnel_of(
-        connection, chain_id, Which(asked.since, asked.until, scope=asked.scope), by=By.NONE
-    )
-    old = await report.funnel_of(
-        connection, chain_id, Which(None, asked.since, scope=asked.scope), by=By.NONE
-    )
+    new, old = [
+        await report.funnel_of(
+            connection,
+            chain_id,
+            Which(since, until, scope=asked.scope),
+            by=By.NONE,
+            visitors=False,
+        )
+        for since, until in ((asked.since, asked.until), (None, asked.since))
+    ]
     members = {True: new["total"]["joined"], False: old["total"]["joined"]}
     found = _four(rows, members)
     return {

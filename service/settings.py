@@ -183,7 +183,7 @@ class Settings(BaseSettings):
         description="seconds between two rounds that bring the reports up to date",
     )
     report_memory_mb: float = Field(
-        256,
+        512,
         ge=0,
         description="MB in which each worker keeps what it has read and counted for reports, so "
         "that only what has changed is read again; 0: nothing",

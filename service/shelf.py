@@ -4,7 +4,7 @@ not used for the longest time goes first. Nothing of it is needed: all can be re
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 
@@ -24,6 +24,17 @@ class Shelf:
                 return None
             self._kept.move_to_end(key)
             return self._kept[key][0]
+
+    def all_of(self, keys: Iterable[Hashable]) -> list[Any]:
+        """The same of many at once."""
+        found = []
+        with self._lock:
+            for key in keys:
+                kept = self._kept.get(key)
+                if kept is not None:
+                    self._kept.move_to_end(key)
+                found.append(kept and kept[0])
+        return found
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
         """Keep it; again, if it has grown or shrunk to `size` bytes."""
@@ -46,5 +57,5 @@ class Shelf:
             self.size -= found[1]
 
 
-SHELF = Shelf(256_000_000)
+SHELF = Shelf(512_000_000)
 """This process's."""

@@ -160,7 +160,12 @@ async def _figures(connection: Any, visit: Visit, stores: list[str]) -> dict[str
     found: dict[str, dict[str, int]] = {store: {} for store in stores}
     for when, at in since.items():
         funnel = await report.funnel(
-            connection, visit.caller.chain_id, by=report.By.STORE, since=at, scope=stores
+            connection,
+            visit.caller.chain_id,
+            by=report.By.STORE,
+            since=at,
+            scope=stores,
+            visitors=False,
         )
         for row in funnel["rows"]:
             if row["key"] in found:

@@ -146,32 +146,34 @@ async def timezone_of(connection: db.Connection, chain_id: uuid.UUID) -> ZoneInf
 
 
 async def funnel(
-    connection: db.Connection, chain_id: uuid.UUID, *, by: By, **which: Any
+    connection: db.Connection, chain_id: uuid.UUID, *, by: By, visitors: bool = True, **which: Any
 ) -> dict[str, Any]:
     """The same with the fields of `Which` by name."""
-    return await funnel_of(connection, chain_id, Which(**which), by=by)
+    return await funnel_of(connection, chain_id, Which(**which), by=by, visitors=visitors)
 
 
 async def funnel_of(
-    connection: db.Connection, chain_id: uuid.UUID, which: Which, *, by: By
+    connection: db.Connection, chain_id: uuid.UUID, which: Which, *, by: By, visitors: bool = True
 ) -> dict[str, Any]:
-    """`{as_of, total, rows}`: rows by key, null last. Bots are left out of all but `bots`."""
+    """`{as_of, total, rows}`: rows by key, null last. Bots are left out of all but `bots`. Without
+    `visitors`, which cost the most, they are 0."""
     found = await read(connection, chain_id, which, NEEDS[by], over=by)
     # Other requests go on while many numbers are looked at.
-    total, rows = await asyncio.to_thread(_funnel, found, by)
+    total, rows = await asyncio.to_thread(_funnel, found, by, visitors=visitors)
     return {"as_of": found.as_of, "total": total, "rows": rows}
 
 
-def _funnel(found: Read, by: By) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    total = count_all(found)
+def _funnel(found: Read, by: By, *, visitors: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    total = count_all(found, visitors=visitors)
     if by is By.NONE:
         return total, [{**total, "key": "all"}]
-    return total, [{"key": key, **figures} for key, figures in counted(found, by)]
+    rows = counted(found, by, visitors=visitors)
+    return total, [{"key": key, **figures} for key, figures in rows]
 
 
-def count_all(found: Read) -> dict[str, Any]:
+def count_all(found: Read, *, visitors: bool = True) -> dict[str, Any]:
     """The figures of all of these scans, keyed "total"."""
-    rows = counted(found, By.NONE)
+    rows = counted(found, By.NONE, visitors=visitors)
     return {"key": "total", **(rows[0][1] if rows else NOTHING)}
 
 

@@ -63,9 +63,10 @@ _NEITHER = {
 @dataclass(frozen=True, slots=True)
 class Console:
     """Somebody of HQ's, signed in. `ids`: of a code, a person and a webhook of theirs; `happens`
-    lets a visitor come and a member leave."""
+    lets a visitor come and a member leave; `cpu_s` is the processor time of server and database."""
 
     client: httpx.Client
+    cpu_s: Callable[[], float]
     ids: Mapping[str, object]
     happens: Callable[[], Awaitable[None]]
 
@@ -78,17 +79,18 @@ class Console:
         files = [*(_with(path, period) for path in _FILES for period in periods), *_OTHER_FILES]
         rows = [await self._row(path, verdict=True) for path in pages]
         rows += [await self._row(path, verdict=False) for path in files]
-        headings = ("GET", "first", "again", f"at most {WITHIN_S:g} s", "kB")
+        headings = ("GET", "first", "again", "processor", f"at most {WITHIN_S:g} s", "kB")
         return measuring.table(headings, rows)
 
     async def _row(self, path: str, *, verdict: bool) -> tuple[str, ...]:
         """The first time, and the median of others, before each of which something has happened."""
-        times, size = [], 0
-        for _ in range(1 + _ROUNDS):
+        times, size, used_s = [], 0, 0.0
+        for turn in range(1 + _ROUNDS):
             await self.happens()
-            start = time.perf_counter()
+            start, before_s = time.perf_counter(), self.cpu_s()
             answer = self.client.get(path.format_map(self.ids))
             times.append(time.perf_counter() - start)
+            used_s += self.cpu_s() - before_s if turn else 0
             if answer.status_code != 200:
                 raise RuntimeError(f"{path}: {answer.status_code} {answer.text[:300]}")
             size = len(answer.content)
@@ -97,6 +99,7 @@ class Console:
             path,
             measuring.duration(times[0]),
             measuring.duration(again_s),
+            measuring.duration(used_s / _ROUNDS),
             measuring.verdict(again_s, at_most=WITHIN_S) if verdict else "",
             f"{size / 1000:,.0f}",
         )

@@ -254,7 +254,12 @@ class _Bench:
                 base_url=server.base_url, trust_env=False, follow_redirects=True, timeout=60
             ) as client,
         ):
-            console = report_pages.Console(client, ids, self.happens)
+            console = report_pages.Console(
+                client,
+                lambda: server.cpu_s() + processes.cpu_s(self._postmaster()),
+                ids,
+                self.happens,
+            )
             console.sign_in(key)
             return await console.pages()
 
@@ -389,7 +394,7 @@ class _Bench:
         self, server: processes.Server, folder: Path, turn: int, together: bool
     ) -> tuple[float, float]:
         """Seconds a scan: of serving it, and of following it."""
-        pid = int((self.postgres.data_dir / "postgresql" / "postmaster.pid").read_text().split()[0])
+        pid = self._postmaster()
         hot = followed = 0.0
         for step, (script, arguments) in enumerate(self._load(folder, turn)):
             before = server.cpu_s() + processes.cpu_s(pid)
@@ -405,6 +410,10 @@ class _Bench:
             spent = processes.cpu_s(pid) - before + time.process_time() - own
             followed += spent / answered
         return hot, followed
+
+    def _postmaster(self) -> int:
+        pid_file = self.postgres.data_dir / "postgresql" / "postmaster.pid"
+        return int(pid_file.read_text().split()[0])
 
     def _load(self, folder: Path, turn: int) -> Iterator[tuple[str, tuple[str | Path, ...]]]:
         ids, bodies = folder / "ids.txt", folder / "bodies.jsonl"
