@@ -8,14 +8,13 @@
 -- 1. what is asked for goes through LATERAL with OFFSET 0, key by key, and never as an array or as
 --    a table to be joined;
 -- 2. what was found so is changed where it was found (ctid): nobody else changes it meanwhile;
--- 3. plans are made anew each time, for as many rows as there are then;
--- 4. the least id of a scan's events is reckoned once a scan, and not once a month and index;
--- 5. what has grown much, month by month, is analyzed on the way (`orders._look_at`).
+-- 3. what has grown fourfold is analyzed on the way (`orders._look_at`), which also does away with
+--    plans that were made when it was small;
+-- 4. the least id of a scan's events is reckoned once a scan, and not once a month and index.
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
        set_config('enable_mergejoin', 'off', true), set_config('enable_material', 'off', true),
        set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true),
-       set_config('max_parallel_workers_per_gather', '0', true),
-       set_config('plan_cache_mode', 'force_custom_plan', true);
+       set_config('max_parallel_workers_per_gather', '0', true);
 
 -- name: lock_ledger(chain_id)$
 -- Until the commit. A new one begins with what may be under way now.
