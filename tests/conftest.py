@@ -25,8 +25,9 @@ TEMPLATE = "template_of_tests"
 # The files that take longest, longest first. Where several processes share the work
 # (`make test`), each is given a file at a time: with these first, the short ones fill up the end.
 LONG = (
-    "browser/test_hq.py",
+    "browser/test_hq_pages.py",
     "browser/test_visitor_page.py",
+    "browser/test_hq.py",
     "browser/test_manager.py",
     "service/test_outbox.py",
     "service/test_drive.py",

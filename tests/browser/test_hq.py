@@ -1,5 +1,4 @@
-"""HQ's console in Chromium over a chain like the demo's: on a desk and on a phone, in light and in
-dark, and what axe-core finds of it."""
+"""HQ's console in Chromium over a chain like the demo's: found, filtered, downloaded, imported."""
 
 import csv
 import io
@@ -8,75 +7,27 @@ from typing import Any
 
 import openpyxl
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Download, Page, expect
+from playwright.async_api import Download, expect
 
-from tests import running
-from tests.browser.conftest import HERE, GetPage
-from tests.browser.test_console import DESK, LONG_NAME, PHONE, SMALL_TARGETS, fits
+from tests.browser import hq
+from tests.browser.conftest import GetPage
+from tests.browser.test_console import DESK, PHONE, fits
 from tests.running import Running
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
-LHASA = (91.1322, 29.6604)
-
-FIGURES = (
-    "/hq", "/hq/map", "/hq/map?show=load", "/hq/map?show=unserved", "/hq/breakdown?by=store",
-    "/hq/breakdown?by=day", "/hq/boards?rank=conversion", "/hq/boards?of=managers", "/hq/results",
-    "/hq/compare", "/hq/revenue",
-)  # fmt: skip
-PAGES = (
-    *FIGURES, "/hq/warnings", "/hq/stores", "/hq/store?store=S1", "/hq/store", "/hq/codes",
-    "/hq/entries", "/hq/entry?entry=tea", "/hq/placements", "/hq/placement?entry=tea&placement=p-a",
-    "/hq/orders", "/hq/import", "/hq/people", "/hq/invitations", "/hq/sessions", "/hq/keys",
-    "/hq/webhooks", "/hq/audit",
-)  # fmt: skip
-
-DRAWN = """() => [...document.querySelectorAll(".plot[data-chart]")].every(plot =>
-  plot.dataset.drawn && plot.querySelector("svg.main-svg"))"""
-
 
 @pytest.fixture
 def chain(service: Running) -> Running:
-    """The sample's 201 stores and their codes, S1 and S2 beside them, two posters, some forty
-    scans, and a few orders."""
-    tables = {"stores": "stores.csv", "codes": "codes.csv"}
-    for noun, name in tables.items():
-        file = {"file": (name, (FIXTURES / name).read_bytes())}
-        running.answered(service.hq.post(f"/api/v1/{noun}/import", files=file))
-    service.put_store("S1", *HERE, name="人民广场店", city="上海市")
-    service.put_store("S2", 121.4837, 31.2304, name=LONG_NAME, city="上海市")
-    service.put_entry()
-    service.put_code("S1", "one", capacity=200)
-    service.put_code("S2", "two", capacity=5, members=5)
-    for variant in "ab":
-        placement = {"placement": f"p-{variant}", "name": f"门口海报 {variant}", "printed": 100}
-        body = {**placement, "channel": "poster", "variant": variant.upper(), "cost": 50}
-        running.answered(service.hq.post("/api/v1/entries/tea/placements", json=body))
-    for number in range(36):
-        scan_id = service.scan(f"v{number}", placement=f"p-{'ab'[number % 2]}")
-        if number % 6 == 0:
-            service.locate(scan_id, *LHASA)
-            continue
-        service.locate(scan_id, *HERE)
-        if number % 3:
-            service.tell(scan_id, "pressed")
-            order = {"order": f"W{number}", "at": "2026-01-01T12:00:00+08:00", "amount": "18.50"}
-            service.hq.post("/api/v1/orders", json={"orders": [{**order, "scan_id": scan_id}]})
+    hq.fill(service)
     return service
-
-
-async def drawn(page: Page) -> None:
-    """Wait until every chart of the page is there."""
-    await page.wait_for_function(DRAWN, timeout=20_000)
 
 
 async def test_hq_finds_from_the_overview_to_a_store_and_takes_the_numbers_along(
     chain: Running, open_page: GetPage
 ) -> None:
     page = await open_page("hq", DESK, java_script_enabled=True)
-    await drawn(page)
+    await hq.drawn(page)
     await expect(page.locator("main")).to_contain_text("从扫码到入群")
     tile = page.locator(".tiles .card", has_text="扫码").first
     await expect(tile).to_contain_text("36")
@@ -88,7 +39,7 @@ async def test_hq_finds_from_the_overview_to_a_store_and_takes_the_numbers_along
     await page.locator("#menu").get_by_role("link", name="明细").click()
     assert "channel=poster" in page.url
     await page.get_by_role("link", name="门店", exact=True).first.click()
-    await drawn(page)
+    await hq.drawn(page)
     await page.goto(f"{chain.base_url}/hq/breakdown?by=store&channel=poster")
     rows = page.locator("table.grid tbody tr")
     await expect(rows.first).to_contain_text("人民广场店")
@@ -168,7 +119,7 @@ async def test_the_map_is_drawn_on_our_own_outlines_and_zooms(
 ) -> None:
     page = await open_page("hq", DESK, java_script_enabled=True)
     await page.goto(f"{chain.base_url}/hq/map")
-    await drawn(page)
+    await hq.drawn(page)
     width = "document.querySelector('.plot')._fullLayout.xaxis.range.reduce((a, b) => b - a)"
     whole = await page.evaluate(width)
     points = "document.querySelector('.plot')._fullData.map(trace => trace.x.length)"
@@ -180,43 +131,18 @@ async def test_the_map_is_drawn_on_our_own_outlines_and_zooms(
     await page.get_by_role("button", name="还原").click()
     await page.wait_for_function(f"Math.abs({width} - {whole}) < 0.01")
     await page.get_by_role("link", name="没接待到的顾客").first.click()
-    await drawn(page)
+    await hq.drawn(page)
     await expect(page.locator(".plot .legendtext")).to_contain_text("附近没有门店 6")
-
-
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_no_serious_fault_on_any_page(
-    chain: Running, open_page: GetPage, size: Any, scheme: str
-) -> None:
-    locale = "zh-CN" if scheme == "light" else "en-GB"
-    page = await open_page("hq", size, locale=locale, color_scheme=scheme, java_script_enabled=True)
-    axe, faults = Axe(), []
-    for path in PAGES:
-        answer = await page.goto(chain.base_url + path)
-        assert answer is not None
-        assert answer.status == 200, path
-        await drawn(page)
-        assert await fits(page), path
-        if size is PHONE:
-            assert await page.evaluate(SMALL_TARGETS) == [], path
-        found = await axe.run(page)
-        faults += [
-            (path, fault["id"], [node["html"] for node in fault["nodes"]][:2])
-            for fault in found.response["violations"]
-            if fault["impact"] in ("serious", "critical")
-        ]
-    assert faults == []
 
 
 async def test_an_empty_chain_is_shown_where_to_begin(service: Running, open_page: GetPage) -> None:
     page = await open_page("hq", DESK, java_script_enabled=True)
     await expect(page.locator(".welcome")).to_contain_text("先建一个活码")
-    for path in FIGURES:
+    for path in hq.FIGURES:
         answer = await page.goto(service.base_url + path)
         assert answer is not None
         assert answer.status == 200, path
-        await drawn(page)
+        await hq.drawn(page)
         assert await fits(page), path
     await page.goto(f"{service.base_url}/hq")
     await page.locator(".welcome").get_by_role("link", name="新建活码").click()
