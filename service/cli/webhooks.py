@@ -1,4 +1,7 @@
-"""Webhooks: which systems are told of what, and what became of that."""
+"""Webhooks: which systems are told of what, and what became of that.
+
+What sends them is imported by the commands that need it, so that the others start sooner.
+"""
 
 import contextlib
 import functools
@@ -11,7 +14,7 @@ import asyncpg
 import typer
 from rich.markup import escape
 
-from service import accounts, db, errors, webhook_delivery, webhook_sending, webhooks
+from service import accounts, db, errors, webhooks
 from service.cli import arguments, installation, terminal
 from service.cli.terminal import err, out
 from service.directory import Directory
@@ -72,6 +75,8 @@ def create_webhook(
     chain: arguments.ChainOption = None,
 ) -> None:
     """Tell of these events at this URL. The secret is printed once and cannot be read again."""
+    from service import webhook_sending
+
     _check_description(description)
     settings = installation.settings()
 
@@ -101,6 +106,8 @@ def change_webhook(
     chain: arguments.ChainOption = None,
 ) -> None:
     """Only what is said changes. --enabled lets one that was disabled start anew."""
+    from service import webhook_sending
+
     _check_description(description or "")
     settings = installation.settings()
     said = {"url": url, "events": event or None, "description": description, "enabled": enabled}
@@ -161,6 +168,8 @@ def rotate_secret(
 @app.command("test")
 def try_webhook(webhook_id: WebhookArgument, chain: arguments.ChainOption = None) -> None:
     """Send a message of the type webhook.test, once and now; exit code 1 if it is not taken."""
+    from service import webhook_delivery
+
     settings = installation.settings()
 
     async def work(connection: db.Connection) -> asyncpg.Record:
