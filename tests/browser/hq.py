@@ -20,8 +20,8 @@ FIGURES = (
 PAGES = (
     *FIGURES, "/hq/warnings", "/hq/stores", "/hq/store?store=S1", "/hq/store", "/hq/codes",
     "/hq/entries", "/hq/entry?entry=tea", "/hq/placements", "/hq/placement?entry=tea&placement=p-a",
-    "/hq/orders", "/hq/import", "/hq/people", "/hq/invitations", "/hq/sessions", "/hq/keys",
-    "/hq/webhooks", "/hq/audit",
+    "/hq/orders", "/hq/import", "/hq/people", "/hq/invitations", "/hq/sessions", "/hq/chain",
+    "/hq/keys", "/hq/webhooks", "/hq/audit",
 )  # fmt: skip
 
 DRAWN = """() => [...document.querySelectorAll(".plot[data-chart]")].every(plot =>
