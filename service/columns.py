@@ -227,6 +227,13 @@ class Period:
         keep = self._within(self.chunks, "lost_ats", "lost")
         return found if keep is None else found.only(keep)
 
+    def lost_reasons(self) -> Numbers:
+        """Of the same scans, the reasons alone."""
+        reasons = _joined(self.chunks, "losts", np.int16)
+        keep = self._within(self.chunks, "lost_ats", "lost")
+        found: Numbers = reasons if keep is None else reasons[keep]
+        return found
+
     def _times(self, of: Sequence[Chunk]) -> Numbers:
         if self.edges is None or not of:
             return np.empty(0, np.int32)

@@ -357,10 +357,14 @@ async def _read_lost(
 
 
 def _lost_by(period: Period, labels: Labels, names: Sequence[str]) -> list[dict[str, Any]]:
-    lost = period.lost()
+    found: Iterable[tuple[int, ...]]
+    if tuple(names) == ("reason",):
+        found = ((reason, 0, n) for reason, n in columns.tallied(period.lost_reasons()))
+    else:
+        lost = period.lost()
+        found = columns.tallied(lost.reasons, lost.places)
     sums: dict[tuple[Any, ...], int] = {}
-    places = lost.places if set(names) - {"reason"} else np.zeros_like(lost.places)
-    for reason, number, scans in columns.tallied(lost.reasons, places):
+    for reason, number, scans in found:
         row = {"reason": labels.reasons[reason - 1], **_place_of(labels, number)}
         key = tuple(row[name] for name in names)
         sums[key] = sums.get(key, 0) + scans
