@@ -35,7 +35,7 @@ _OTHERS = (
     "/hq/import", "/hq/people", "/hq/person?person={person}", "/hq/invitations", "/hq/sessions",
     "/hq/keys", "/hq/webhooks", "/hq/webhook?webhook={webhook}", "/hq/audit", "/m", "/m?store=S0",
     "/m/add?store=S0", "/m/codes/{code}", "/m/codes/{code}/retire", "/m/test?store=S0",
-    "/m/poster?store=S0",
+    "/m/poster?store=S0", "/hq/chain",
 )  # fmt: skip
 _FILES = (
     "/hq/breakdown.csv?by=store", "/hq/breakdown.xlsx?by=store", "/hq/boards.csv",
@@ -52,11 +52,12 @@ _OTHER_FILES = (
     "/m/poster.pdf?store=S0",
 )  # fmt: skip
 # Neither pages nor of a size that grows: files of the program, pages for who is not signed in, what
-# leads elsewhere.
+# leads elsewhere, and imports, of which there are none here.
 _NEITHER = {
     "/hq/assets/{name}", "/hq/{rest:path}", "/m/{rest:path}", "/hq/password",
     "/hq/password/{token}", "/m/join/{token}", "/m/join/{token}/qr.{form}", "/hq/sign-in",
-    "/m/sign-in", "/m/preview", "/m/codes", "/m/codes/{code_id}/{form}",
+    "/m/sign-in", "/m/preview", "/hq/import-large/{import_id}",
+    "/hq/import-large/{import_id}.{form}", "/m/codes", "/m/codes/{code_id}/{form}",
 }  # fmt: skip
 
 
