@@ -626,7 +626,7 @@ _WORDS: dict[str, tuple[str, str]] = {
         "A table (store, payload, capacity, expires_at, label), or a ZIP of pictures named by "
         "their store: SH001.png, SH001-2.jpg.",
     ),
-    "import.large": ("很多群码", "Many group codes"),
+    "import.large": ("大批导入群码", "Many group codes at once"),
     "import.large_note": (
         "成百上千张图片的 ZIP，或很长的表格：上传后在后台进行，页面显示进度，最后列出"
         "每个文件的结果。同一个文件再传一次不会重复。",
