@@ -59,6 +59,7 @@ COLUMNS = (
     "repeat_revenue",
 )  # fmt: skip
 GROUP_COLUMNS = ("key", "members", "buyers", "orders", "revenue")
+_CENT = Decimal("0.01")
 GROUPS = ("new_high", "new_low", "old_high", "old_low")
 
 
@@ -104,7 +105,7 @@ class Tree:
             "revenue": money(self.revenue),
             "visitor_conversion": _rounded(self.visitor_conversion),
             "frequency": _rounded(self.frequency),
-            "basket": None if self.basket is None else money(_decimal(self.basket)),
+            "basket": money(round(self.revenue / self.orders, 4)) if self.orders else None,
             "buyers": self.buyers,
             "sales": money(self.sales),
             "refunds": self.refunds,
@@ -117,20 +118,19 @@ class Tree:
 
 
 def _ratio(of: int | Decimal, to: int) -> Fraction | None:
-    return Fraction(of) / to if to else None
+    if not to:
+        return None
+    return Fraction(of, to) if isinstance(of, int) else Fraction(of) / to
 
 
 def _rounded(ratio: Fraction | None) -> float | None:
     return None if ratio is None else round(float(ratio), 6)
 
 
-def _decimal(ratio: Fraction) -> Decimal:
-    return round(Decimal(ratio.numerator) / ratio.denominator, 4)
-
-
 def money(amount: Decimal) -> Decimal:
     """With two decimals, or as many as it needs."""
-    return Decimal(orders.money(amount))
+    rounded = amount.quantize(_CENT)
+    return rounded if rounded == amount else Decimal(orders.money(amount))
 
 
 # ---------------------------------------------------------------- the tree

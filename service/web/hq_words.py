@@ -245,11 +245,20 @@ _WORDS: dict[str, tuple[str, str]] = {
     "overview.funnel": ("从扫码到入群", "From scan to join"),
     "overview.funnel_today": ("今天", "Today"),
     "overview.trend": ("每日走势", "Day by day"),
+    "overview.trend_column": ("日期", "Day"),
     "overview.trend_said": (
-        "{days} 天共 {scans} 次扫码、{joined} 人入群，转化率 {share}。最多的一天是 {day}，"
+        "{count} 天共 {scans} 次扫码、{joined} 人入群，转化率 {share}。最多的一天是 {day}，"
         "{most} 次扫码。",
-        "{scans} scans and {joined} joins in {days} days, a conversion of {share}. The busiest "
+        "{scans} scans and {joined} joins in {count} days, a conversion of {share}. The busiest "
         "day was {day}, with {most} scans.",
+    ),
+    "overview.weeks": ("每周走势", "Week by week"),
+    "overview.weeks_column": ("周一", "Monday"),
+    "overview.weeks_said": (
+        "{count} 周（首尾可能不满七天）共 {scans} 次扫码、{joined} 人入群，转化率 {share}。"
+        "最多的一周从 {day} 起，{most} 次扫码。",
+        "{scans} scans and {joined} joins in {count} weeks, of which the first and the last may be "
+        "shorter; a conversion of {share}. The busiest began on {day}, with {most} scans.",
     ),
     "overview.before": ("上期扫码", "Scans, period before"),
     "overview.warnings": ("需要处理", "Needs attention"),
@@ -382,7 +391,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     "col.action": ("操作", "What"),
     "col.subject": ("对象", "Of what"),
     "col.change": ("前后", "Before and after"),
-    "col.day": ("日期", "Day"),
     "col.row": ("行", "Row"),
     "col.field": ("列", "Column"),
     "col.detail": ("说明", "Why"),

@@ -24,7 +24,7 @@ from service import boards, qr
 from service.web import hq_words
 from tests import running
 from tests.http.browsing import CHINESE, ENGLISH, HERE, Console, picture
-from tests.running import Running
+from tests.http.chains import Chain
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 PAGES = (
@@ -41,11 +41,11 @@ def rows_of(answer: httpx.Response) -> list[list[str]]:
 
 
 @pytest.fixture
-def busy(shop: Running) -> Running:
+def busy(shop: Chain) -> Chain:
     """Ten scans: eight near S1, of whom four press; two in Lhasa find nothing."""
     running.answered(
         shop.hq.post(
-            "/api/v1/entries/tea/placements",
+            f"/api/v1/entries/{shop.entry}/placements",
             json={"placement": "poster-1", "name": "门口海报", "channel": "poster"},
         )
     )
@@ -63,7 +63,7 @@ def busy(shop: Running) -> Running:
 # ---------------------------------------------------------------- every page
 
 
-def test_a_page_asks_nothing_of_anybody_else(busy: Running, browse: Any) -> None:
+def test_a_page_asks_nothing_of_anybody_else(busy: Chain, browse: Any) -> None:
     opened = browse("hq")
     for path, language in itertools.product(PAGES, (CHINESE, ENGLISH)):
         opened.open(path, language)
@@ -83,7 +83,7 @@ def test_a_page_asks_nothing_of_anybody_else(busy: Running, browse: Any) -> None
 
 
 def test_the_scripts_are_kept_for_ever_under_a_name_of_their_content(
-    shop: Running, browse: Any
+    shop: Chain, browse: Any
 ) -> None:
     opened = browse("hq")
     names = re.findall(r'(?:src|href)="(/hq/assets/[^"]+)"', opened.page.text)
@@ -103,10 +103,11 @@ def test_the_scripts_are_kept_for_ever_under_a_name_of_their_content(
     assert httpx.get(gone, trust_env=False).status_code == 404
 
 
-def test_a_reader_sees_all_and_is_offered_no_change(busy: Running, browse: Any) -> None:
+def test_a_reader_sees_all_and_is_offered_no_change(busy: Chain, browse: Any) -> None:
     opened = browse("read")
-    placement = "/hq/placement?entry=tea&placement=poster-1"
-    for path in (*PAGES, "/hq/store?store=S1", "/hq/entry?entry=tea", placement):
+    entry = f"/hq/entry?entry={busy.entry}"
+    placement = f"/hq/placement?entry={busy.entry}&placement=poster-1"
+    for path in (*PAGES, "/hq/store?store=S1", entry, placement):
         opened.open(path)
         assert opened.page.status_code == 200, path
         forms = re.findall(r'<form[^>]*method="post"[^>]*action="([^"]*)"', opened.page.text)
@@ -119,16 +120,17 @@ FORMS = {
     "/hq/store": {"store": "S9", "name": "九店", "lon": "121", "lat": "31"},
     "/hq/store/delete": {"store": "S1"},
     "/hq/entry": {"entry": "coffee", "name": "咖啡"},
-    "/hq/placement": {"entry": "tea", "placement": "p9", "name": "九", "channel": "sms"},
+    "/hq/placement": {"entry": "{entry}", "placement": "p9", "name": "九", "channel": "sms"},
     "/hq/keys": {"role": "hq", "name": "mine"},
 }
 
 
-def test_only_hq_changes_anything_and_only_by_its_own_forms(shop: Running, browse: Any) -> None:
-    nouns = ("stores", "entries", "keys", "entries/tea/placements")
+def test_only_hq_changes_anything_and_only_by_its_own_forms(shop: Chain, browse: Any) -> None:
+    nouns = ("stores", "entries", "keys", f"entries/{shop.entry}/placements")
     before = [shop.hq.get(f"/api/v1/{noun}").json() for noun in nouns]
     reader, forged, manager = browse("read"), browse("hq"), browse("manager")
-    for path, values in FORMS.items():
+    for path, form in FORMS.items():
+        values = {name: value.format(entry=shop.entry) for name, value in form.items()}
         reader.open("/hq")
         reader.send(path, values)
         assert reader.page.status_code == 403, path
@@ -140,7 +142,7 @@ def test_only_hq_changes_anything_and_only_by_its_own_forms(shop: Running, brows
     assert [shop.hq.get(f"/api/v1/{noun}").json() for noun in nouns] == before
 
 
-def test_a_manager_is_led_to_their_own_page(shop: Running, browse: Any) -> None:
+def test_a_manager_is_led_to_their_own_page(shop: Chain, browse: Any) -> None:
     opened = browse("manager")
     for path in PAGES:
         opened.open(path)
@@ -166,7 +168,7 @@ def test_nonsense_in_the_address_is_no_error_of_ours(browse: Any) -> None:
             assert "</html>" in opened.page.text
 
 
-def test_names_cannot_become_markup_nor_end_a_charts_figures(shop: Running, browse: Any) -> None:
+def test_names_cannot_become_markup_nor_end_a_charts_figures(shop: Chain, browse: Any) -> None:
     shop.put_store("S1", *HERE, name='</script><script>alert("1")</script>', city="<b>&市")
     shop.put_code("S1", "one", label="<i>一群</i>")
     for n in range(3):
@@ -186,11 +188,11 @@ def test_names_cannot_become_markup_nor_end_a_charts_figures(shop: Running, brow
 # ---------------------------------------------------------------- figures
 
 
-def test_before_the_first_scan_hq_is_told_what_to_do(shop: Running, browse: Any) -> None:
+def test_before_the_first_scan_hq_is_told_what_to_do(shop: Chain, browse: Any) -> None:
     opened = browse("hq")
     assert "还没有人扫码" in opened.open("/hq")
     assert "No scans yet" in opened.open("/hq", ENGLISH)
-    assert 'href="http://localhost:8000/q/tea"' in opened.page.text
+    assert f'href="http://localhost:8000/q/{shop.entry}"' in opened.page.text
     shop.scan("a")
     assert "还没有人扫码" not in opened.open("/hq")
 
@@ -201,7 +203,7 @@ def test_a_chain_without_an_entry_is_led_to_make_one(browse: Any) -> None:
     assert 'href="/hq/entry"' in opened.page.text
 
 
-def test_hq_sees_the_funnel_of_today_and_of_the_period(busy: Running, browse: Any) -> None:
+def test_hq_sees_the_funnel_of_today_and_of_the_period(busy: Chain, browse: Any) -> None:
     opened = browse("hq")
     funnel = "扫码 10 100.0% 已定位 10 100.0% 看到群码 8 80.0% 长按识别 4 40.0% 入群 4 40.0%"
     assert opened.text.count(funnel) == 2
@@ -212,7 +214,21 @@ def test_hq_sees_the_funnel_of_today_and_of_the_period(busy: Running, browse: An
     assert "Joined 4 40.0%" in opened.text
 
 
-def test_hq_breaks_it_down(busy: Running, browse: Any) -> None:
+def test_a_long_period_is_told_by_weeks(busy: Chain, browse: Any) -> None:
+    opened = browse("hq")
+    assert "每日走势" in opened.open("/hq?period=90d")
+    told = opened.open("/hq?period=365d")
+    assert "每周走势" in told
+    assert re.search(r"5[34] 周（首尾可能不满七天）共 10 次扫码、4 人入群", told)
+    (link,) = re.findall(r'href="(/api/v1/reports/trend\.csv[^"]+)"', opened.page.text)
+    _head, *weeks = rows_of(opened.client.get(unescape(link)))
+    assert len(weeks) in (53, 54)
+    assert all(re.fullmatch(r"20\d\d-W\d\d", week[0]) for week in weeks)
+    assert weeks[-1][1] == "10"
+    assert "Week by week" in opened.open("/hq?period=365d", ENGLISH)
+
+
+def test_hq_breaks_it_down(busy: Chain, browse: Any) -> None:
     opened = browse("hq")
     expected = {
         "city": ("上海市 8 8 8 8 4 0 4 0 50.0%", "上海市 8 8 8 8 4 0 4 0 50.0%"),
@@ -226,7 +242,7 @@ def test_hq_breaks_it_down(busy: Running, browse: Any) -> None:
 
 
 def test_a_link_keeps_the_filters_and_its_files_have_the_same_numbers(
-    busy: Running, browse: Any
+    busy: Chain, browse: Any
 ) -> None:
     opened = browse("hq")
     opened.open("/hq/breakdown?by=city&channel=poster&period=7d")
@@ -247,7 +263,7 @@ def test_a_link_keeps_the_filters_and_its_files_have_the_same_numbers(
             assert opened.client.get(url).status_code == 200, url
 
 
-def test_a_period_that_is_over_counts_what_was_in_it(busy: Running, browse: Any) -> None:
+def test_a_period_that_is_over_counts_what_was_in_it(busy: Chain, browse: Any) -> None:
     opened = browse("hq")
     tomorrow = (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
     assert "这段时间没有扫码" in opened.open(f"/hq/breakdown?since={tomorrow}")
@@ -255,13 +271,13 @@ def test_a_period_that_is_over_counts_what_was_in_it(busy: Running, browse: Any)
         assert "上海市 8 8 8 8 4" in opened.open(f"/hq/breakdown?since={since}")
 
 
-def test_hq_sees_who_was_not_served_and_why(busy: Running, browse: Any) -> None:
+def test_hq_sees_who_was_not_served_and_why(busy: Chain, browse: Any) -> None:
     opened = browse("hq")
     assert "附近没有门店 2 20.0%" in opened.text
     assert "No store in range 2 20.0%" in opened.open("/hq", ENGLISH)
 
 
-def test_hq_sees_how_stores_and_codes_stand(shop: Running, browse: Any) -> None:
+def test_hq_sees_how_stores_and_codes_stand(shop: Chain, browse: Any) -> None:
     shop.put_code("S1", "one", capacity=10, members=9)
     shop.put_code("S1", "two", capacity=5, members=5)
     shop.put_code("S2", "three", capacity=5, members=5)
@@ -278,7 +294,7 @@ def test_hq_sees_how_stores_and_codes_stand(shop: Running, browse: Any) -> None:
 
 
 @pytest.fixture
-def many(shop: Running) -> Running:
+def many(shop: Chain) -> Chain:
     for n in range(60):
         shop.put_store(f"N{n:02}", 121 + n / 1000, 31, name=f"{n:02}号店", city="上海市")
     shop.put_code("N07", "seven", capacity=70, members=1)
@@ -286,7 +302,7 @@ def many(shop: Running) -> Running:
     return shop
 
 
-def test_a_list_is_searched_sorted_and_cut_into_pages(many: Running, browse: Any) -> None:
+def test_a_list_is_searched_sorted_and_cut_into_pages(many: Chain, browse: Any) -> None:
     opened = browse("hq")
     assert "共 63 条" in opened.open("/hq/stores")
     assert "第 1 / 2 页" in opened.text
@@ -310,7 +326,7 @@ def test_a_list_is_searched_sorted_and_cut_into_pages(many: Running, browse: Any
     assert "没有符合条件的内容" in opened.open("/hq/stores?page=99")
 
 
-def test_codes_are_listed_by_how_they_stand(many: Running, browse: Any) -> None:
+def test_codes_are_listed_by_how_they_stand(many: Chain, browse: Any) -> None:
     opened = browse("hq")
     assert "共 2 条" in opened.open("/hq/codes")
     full = opened.open("/hq/codes?state=full")
@@ -319,7 +335,7 @@ def test_codes_are_listed_by_how_they_stand(many: Running, browse: Any) -> None:
     assert "共 1 条" in full
 
 
-def test_a_file_has_all_pages_and_starts_no_formula(many: Running, browse: Any) -> None:
+def test_a_file_has_all_pages_and_starts_no_formula(many: Chain, browse: Any) -> None:
     many.put_store("N07", 121.007, 31, name='=HYPERLINK("http://evil","七")', address="@SUM(1)")
     opened = browse("hq")
     head, *rows = rows_of(opened.client.get("/hq/stores.csv?sort=name"))
@@ -342,7 +358,7 @@ def test_a_file_has_all_pages_and_starts_no_formula(many: Running, browse: Any) 
 # ---------------------------------------------------------------- forms
 
 
-def test_a_store_is_made_edited_and_taken_out_of_service(shop: Running, browse: Any) -> None:
+def test_a_store_is_made_edited_and_taken_out_of_service(shop: Chain, browse: Any) -> None:
     opened = browse("hq")
     opened.open("/hq/store")
     values = {"store": "S9", "name": "九店", "lon": "121.4737", "lat": "31.2304"}
@@ -368,7 +384,7 @@ def test_a_store_is_made_edited_and_taken_out_of_service(shop: Running, browse: 
     assert shop.hq.get("/api/v1/stores/S9").status_code == 404
 
 
-def test_an_entry_and_a_placement_are_made_and_edited(shop: Running, browse: Any) -> None:
+def test_an_entry_and_a_placement_are_made_and_edited(shop: Chain, browse: Any) -> None:
     opened = browse("hq")
     opened.open("/hq/entry")
     opened.send("/hq/entry", {"entry": "vip", "name": "会员日", "radius_m": "3000"})
@@ -393,7 +409,7 @@ def test_an_entry_and_a_placement_are_made_and_edited(shop: Running, browse: Any
     assert opened.page.status_code == 422
 
 
-def test_a_code_is_counted_and_paused_from_hq(shop: Running, browse: Any) -> None:
+def test_a_code_is_counted_and_paused_from_hq(shop: Chain, browse: Any) -> None:
     code_id = shop.put_code("S1", "one", capacity=50)["code_id"]
     opened = browse("hq")
     assert "企业微信群" in opened.open(f"/hq/code?code={code_id}")
@@ -408,7 +424,7 @@ def test_a_code_is_counted_and_paused_from_hq(shop: Running, browse: Any) -> Non
     assert shop.code(code_id)["capacity"] == 40
 
 
-def test_a_key_is_shown_once_and_revoked_at_once(shop: Running, browse: Any) -> None:
+def test_a_key_is_shown_once_and_revoked_at_once(shop: Chain, browse: Any) -> None:
     opened = browse("hq")
     opened.open("/hq/keys")
     opened.send("/hq/keys", {"role": "manager", "name": "夜班", "stores": "S1，S2"})
@@ -424,7 +440,7 @@ def test_a_key_is_shown_once_and_revoked_at_once(shop: Running, browse: Any) -> 
     assert opened.page.status_code == 422
 
 
-def test_what_hq_changes_is_in_the_log(shop: Running, browse: Any) -> None:
+def test_what_hq_changes_is_in_the_log(shop: Chain, browse: Any) -> None:
     opened = browse("hq")
     opened.open("/hq/store?store=S1")
     given = {"before": "S1", "store": "S1", "lon": "121.4737", "lat": "31.2304", "datum": "wgs84"}
@@ -437,10 +453,11 @@ def test_what_hq_changes_is_in_the_log(shop: Running, browse: Any) -> None:
     assert "没有符合条件的内容" in opened.open("/hq/audit?q=S1&action=code&who=nobody")
 
 
-def test_the_codes_to_print_can_be_downloaded_with_the_session(busy: Running, browse: Any) -> None:
+def test_the_codes_to_print_can_be_downloaded_with_the_session(busy: Chain, browse: Any) -> None:
     opened: Console = browse("hq")
     links: set[str] = set()
-    for path in ("/hq/entry?entry=tea", "/hq/placement?entry=tea&placement=poster-1"):
+    entry = f"entry={busy.entry}"
+    for path in (f"/hq/entry?{entry}", f"/hq/placement?{entry}&placement=poster-1"):
         opened.open(path)
         links |= {unescape(u) for u in re.findall(r'="(/api/v1/entries/[^"]+)"', opened.page.text)}
     assert len(links) == 6  # three forms of the entry's, three of its placement's
@@ -449,7 +466,7 @@ def test_the_codes_to_print_can_be_downloaded_with_the_session(busy: Running, br
         assert answer.status_code == 200, link
         if ".png" in link:
             placement = "?p=poster-1" if "placement" in link else ""
-            assert qr.decode(answer.content) == f"http://localhost:8000/q/tea{placement}"
+            assert qr.decode(answer.content) == f"http://localhost:8000/q/{busy.entry}{placement}"
     assert httpx.get(busy.base_url + link, trust_env=False).status_code == 401
 
 
@@ -479,7 +496,7 @@ def hidden(page: httpx.Response) -> dict[str, str]:
     return {name: unescape(value) for name, value in found if name != "token"}
 
 
-def test_stores_are_looked_at_before_they_are_imported(shop: Running, browse: Any) -> None:
+def test_stores_are_looked_at_before_they_are_imported(shop: Chain, browse: Any) -> None:
     before = shop.hq.get("/api/v1/stores").json()
     opened = browse("hq")
     told = preview(opened, "stores", "门店.csv", TABLE.encode("gb18030"), datum="wgs84")
@@ -500,7 +517,7 @@ def test_stores_are_looked_at_before_they_are_imported(shop: Running, browse: An
     assert shop.hq.get("/api/v1/stores/N2").status_code == 404
 
 
-def test_codes_and_placements_are_looked_at_first_too(shop: Running, browse: Any) -> None:
+def test_codes_and_placements_are_looked_at_first_too(shop: Chain, browse: Any) -> None:
     opened = browse("hq")
     codes = f"store,payload,label\nS1,{running.payload('one')},一群\nS9,{running.payload('x')},\n"
     told = preview(opened, "codes", "codes.csv", codes.encode())
@@ -512,16 +529,16 @@ def test_codes_and_placements_are_looked_at_first_too(shop: Running, browse: Any
     (code,) = shop.hq.get("/api/v1/stores/S1/codes").json()["codes"]
     assert code["label"] == "一群"
     table = b"placement,name,channel,printed\np1,One,poster,100\np2,Two,sms,\n"
-    told = preview(opened, "placements", "p.csv", table, entry="tea")
+    told = preview(opened, "placements", "p.csv", table, entry=shop.entry)
     assert "新建 2 更新 0 不变 0 不能导入 0" in told
     sent = hidden(opened.page)
     opened.client.post("/hq/import/placements/confirm", data={"token": opened.token, **sent})
-    placed = shop.hq.get("/api/v1/entries/tea/placements").json()["placements"]
+    placed = shop.hq.get(f"/api/v1/entries/{shop.entry}/placements").json()["placements"]
     assert [p["placement"] for p in placed] == ["p1", "p2"]
-    assert "没有要写入的内容" in preview(opened, "placements", "p.csv", table, entry="tea")
+    assert "没有要写入的内容" in preview(opened, "placements", "p.csv", table, entry=shop.entry)
 
 
-def test_what_cannot_be_imported_is_said_and_changes_nothing(shop: Running, browse: Any) -> None:
+def test_what_cannot_be_imported_is_said_and_changes_nothing(shop: Chain, browse: Any) -> None:
     before = shop.hq.get("/api/v1/stores").json()
     opened = browse("hq")
     for name, data in {"a.csv": b"", "b.csv": b"\x00\x01\x02", "c.xlsx": b"PK\x03\x04x"}.items():
@@ -541,9 +558,7 @@ def test_what_cannot_be_imported_is_said_and_changes_nothing(shop: Running, brow
     assert shop.hq.get("/api/v1/stores").json() == before
 
 
-def test_a_zip_of_codes_goes_on_by_itself_and_tells_of_every_file(
-    shop: Running, browse: Any
-) -> None:
+def test_a_zip_of_codes_goes_on_by_itself_and_tells_of_every_file(shop: Chain, browse: Any) -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as files:
         files.writestr("S1.png", picture(running.payload("large")))
@@ -588,7 +603,7 @@ def test_a_zip_of_codes_goes_on_by_itself_and_tells_of_every_file(
     assert "群码.zip" in opened.open("/hq/import")
 
 
-def test_a_large_import_that_is_none_is_refused_at_once(shop: Running, browse: Any) -> None:
+def test_a_large_import_that_is_none_is_refused_at_once(shop: Chain, browse: Any) -> None:
     opened = browse("hq")
     opened.open("/hq/import")
     answer = opened.client.post(
@@ -612,7 +627,7 @@ def post(opened: Console, path: str, values: dict[str, str], page: str) -> str:
     return opened.send(path, values)
 
 
-def test_a_colleague_is_added_changed_and_shown_out(shop: Running, browse: Any) -> None:
+def test_a_colleague_is_added_changed_and_shown_out(shop: Chain, browse: Any) -> None:
     opened = browse("hq")
     new = {"role": "read", "name": "财务小王", "email": "Wang@example.com"}
     told = post(opened, "/hq/people", new, "/hq/people")
@@ -633,7 +648,7 @@ def test_a_colleague_is_added_changed_and_shown_out(shop: Running, browse: Any) 
         assert reader.page.status_code == 403, path
 
 
-def test_managers_are_invited_by_a_link_that_can_be_withdrawn(shop: Running, browse: Any) -> None:
+def test_managers_are_invited_by_a_link_that_can_be_withdrawn(shop: Chain, browse: Any) -> None:
     opened = browse("hq")
     told = post(opened, "/hq/invitations", {"stores": "S1，S2", "name": "老李"}, "/hq/invitations")
     (link,) = re.findall(r"http://localhost:8000(/m/join/[\w-]+)", told)
@@ -657,7 +672,7 @@ def test_managers_are_invited_by_a_link_that_can_be_withdrawn(shop: Running, bro
     assert "S404" in opened.text
 
 
-def test_a_browser_is_signed_out_from_the_list(shop: Running, browse: Any) -> None:
+def test_a_browser_is_signed_out_from_the_list(shop: Chain, browse: Any) -> None:
     opened, other = browse("hq"), browse("read")
     assert "人员" not in other.open("/hq"), "a reader has no such page"
     opened.open("/hq/sessions")
@@ -667,7 +682,7 @@ def test_a_browser_is_signed_out_from_the_list(shop: Running, browse: Any) -> No
     assert 'name="key"' in other.page.text, "signed out"
 
 
-def test_a_webhook_is_made_changed_and_deleted(shop: Running, browse: Any) -> None:
+def test_a_webhook_is_made_changed_and_deleted(shop: Chain, browse: Any) -> None:
     opened = browse("hq")
     new = {"url": "https://192.168.0.10/hook", "description": "CRM", "events": "join.left"}
     assert "没有保存" in post(opened, "/hq/webhooks", new, "/hq/webhooks"), "a private network"
@@ -686,7 +701,7 @@ def test_a_webhook_is_made_changed_and_deleted(shop: Running, browse: Any) -> No
     assert shop.hq.get("/api/v1/webhooks").json()["webhooks"] == []
 
 
-def test_orders_are_listed_and_the_unmatched_are_not_hidden(busy: Running, browse: Any) -> None:
+def test_orders_are_listed_and_the_unmatched_are_not_hidden(busy: Chain, browse: Any) -> None:
     scan_id = busy.scan("buyer", placement="poster-1")
     busy.locate(scan_id, *HERE)
     busy.tell(scan_id, "pressed")
@@ -709,7 +724,7 @@ def test_orders_are_listed_and_the_unmatched_are_not_hidden(busy: Running, brows
     assert "新会员 · " in tree
 
 
-def test_orders_are_searched_sorted_and_paged(busy: Running, browse: Any) -> None:
+def test_orders_are_searched_sorted_and_paged(busy: Chain, browse: Any) -> None:
     now = datetime.now(UTC)
     sent = [
         {"order": f"N{number:03}", "at": now.isoformat(), "amount": f"{number}.25", "store": "S1"}
@@ -746,7 +761,7 @@ def test_orders_are_searched_sorted_and_paged(busy: Running, browse: Any) -> Non
     assert [cell.value for cell in sheet["C"]] == ["金额", 17.25]
 
 
-def test_the_map_the_boards_and_the_comparison_show_the_reports(busy: Running, browse: Any) -> None:
+def test_the_map_the_boards_and_the_comparison_show_the_reports(busy: Chain, browse: Any) -> None:
     opened = browse("hq")
     assert "人民广场店 S1 上海市 8 4 50.0%" in opened.open("/hq/map?q=S1")
     assert "附近没有门店 西藏自治区 拉萨市" in opened.open("/hq/map?show=unserved")
@@ -755,7 +770,7 @@ def test_the_map_the_boards_and_the_comparison_show_the_reports(busy: Running, b
     assert "还没有两个版本可比" in opened.open("/hq/compare")
     for variant in "ab":
         body = {"placement": variant, "name": variant, "channel": "sms", "variant": variant.upper()}
-        running.answered(busy.hq.post("/api/v1/entries/tea/placements", json=body))
+        running.answered(busy.hq.post(f"/api/v1/entries/{busy.entry}/placements", json=body))
         for number in range(15):
             scan_id = busy.scan(f"{variant}{number}", placement=variant)
             busy.locate(scan_id, *HERE)
@@ -767,7 +782,7 @@ def test_the_map_the_boards_and_the_comparison_show_the_reports(busy: Running, b
     assert compared["sentence"]["en"] in opened.open("/hq/compare", ENGLISH)
 
 
-def test_growth_from_few_is_a_dash_that_says_why(busy: Running, browse: Any) -> None:
+def test_growth_from_few_is_a_dash_that_says_why(busy: Chain, browse: Any) -> None:
     opened = browse("hq")
     day = (datetime.now(SHANGHAI) + timedelta(days=1)).date().isoformat()
     tomorrow = f"/hq/boards?q=S1&since={day}&until={day}"

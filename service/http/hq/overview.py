@@ -15,6 +15,7 @@ from service.directory import Chain
 from service.domain import StoreStatus
 from service.http.hq import attention, figures
 from service.http.hq.desk import Desk, DeskDep, HqRoute
+from service.http.hq.filters import Filters
 from service.steps import report
 from service.steps.report import By
 from service.web import code_states, console, hq, hq_charts
@@ -25,6 +26,7 @@ router = APIRouter(include_in_schema=False, route_class=HqRoute)
 
 STAGES = ("scans", "located", "shown", "pressed", "joined")
 _TOP = 8
+_MOST_DAYS = 92  # as many are told one by one; more than these by weeks
 
 
 @router.get("/hq")
@@ -32,7 +34,7 @@ async def overview(desk: DeskDep) -> Response:
     chosen = desk.filters
     chain_id = desk.caller.chain_id
     async with desk.service.connection() as connection:
-        trend = await boards.trend(connection, chain_id, chosen.which)
+        trend = await boards.trend(connection, chain_id, chosen.which, by=_step(chosen))
         found = await report.read(connection, chain_id, chosen.which, ("stores", "places"))
         of_today = await _today(desk, connection, trend["rows"])
         unserved = await report.unserved_by(
@@ -70,6 +72,10 @@ async def overview(desk: DeskDep) -> Response:
     )
 
 
+def _step(chosen: Filters) -> By:
+    return By.WEEK if chosen.days > _MOST_DAYS else By.DAY
+
+
 def _counted(found: report.Read, by: By) -> list[dict[str, Any]]:
     rows = report.counted(found, by, visitors=False)
     return [{"key": key, **counts} for key, counts in rows]
@@ -94,7 +100,9 @@ def _period(desk: Desk) -> dict[str, str]:
 
 
 def _trend(desk: Desk, found: dict[str, Any]) -> hq.Chart:
-    chosen, total, rows = desk.filters, found["total"], found["rows"]
+    chosen, total, rows, words_of = desk.filters, found["total"], found["rows"], "overview.trend"
+    if found["by"] == By.WEEK:
+        rows, words_of = [_from_monday(row) for row in rows], "overview.weeks"
     most = max(rows, key=lambda row: row["scans"])
     words = {
         "scans": desk.say("figure.scans"),
@@ -105,8 +113,8 @@ def _trend(desk: Desk, found: dict[str, Any]) -> hq.Chart:
     summary = desk.say("overview.none_here")
     if total["scans"]:
         summary = desk.say(
-            "overview.trend_said",
-            days=hq.number(len(rows)),
+            f"{words_of}_said",
+            count=hq.number(len(rows)),
             scans=hq.number(total["scans"]),
             joined=hq.number(total["joined"]),
             share=console.share(total["conversion"]),
@@ -115,19 +123,24 @@ def _trend(desk: Desk, found: dict[str, Any]) -> hq.Chart:
         )
     return hq.Chart(
         id="trend",
-        title=desk.say("overview.trend"),
+        title=desk.say(words_of),
         summary=summary,
         figure=hq_charts.trend(rows, words),
         height=460,
         table=hq.Table(
             name="trend",
-            columns=(Column(key="key", kind="day", label="col.day"), *figures.COUNTS),
+            columns=(Column(key="key", kind="day", label=f"{words_of}_column"), *figures.COUNTS),
             rows=rows[::-1],
             total=len(rows),
             query=hq.Query("/hq", chosen.query),
         ),
-        csv=f"/api/v1/reports/trend.csv?{urlencode(chosen.api)}",
+        csv=f"/api/v1/reports/trend.csv?{urlencode({**chosen.api, 'by': found['by']})}",
     )
+
+
+def _from_monday(row: dict[str, Any]) -> dict[str, Any]:
+    """A week's row, keyed by the day that it begins on."""
+    return {**row, "key": datetime.strptime(f"{row['key']}-1", "%G-W%V-%u").date().isoformat()}
 
 
 def _by_reason(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
