@@ -20,7 +20,7 @@ from tests.service import buying
 from tests.service.buying import World
 
 # More for a long hunt.
-EXAMPLES = int(os.environ.get("NEARCODE_TEST_EXAMPLES", "0")) or 30
+EXAMPLES = int(os.environ.get("NEARCODE_TEST_EXAMPLES", "0")) or 15
 
 # A few instants, so that many are the same, and some just as far apart as the window is long;
 # midnight in Shanghai (16:00 UTC) lies between two of them.
