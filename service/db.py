@@ -38,6 +38,9 @@ def load(name: str) -> Any:
     return aiosql.from_str(text, "asyncpg")
 
 
+_sql = load("db")
+
+
 async def rows(selected: AsyncIterator[asyncpg.Record]) -> list[asyncpg.Record]:
     """All rows of a named select, in its order."""
     return [row async for row in selected]
@@ -259,18 +262,7 @@ async def analyze_grown(connection: Connection, *tables: str) -> list[str]:
     """Let PostgreSQL see those of these tables and of their partitions that have grown fourfold
     since it last looked; their names. What is so new that autovacuum has not come to it would be
     planned for as if it were empty."""
-    grown = await connection.fetch(
-        # Of a table that is no partitioned one, there is no tree.
-        "SELECT part.oid::regclass::text AS name FROM unnest($1::text[]) AS asked (name)"
-        " LEFT JOIN LATERAL pg_partition_tree(asked.name::regclass) AS tree ON true"
-        " JOIN pg_class AS part ON part.oid = coalesce(tree.relid, asked.name::regclass)"
-        " WHERE part.relkind = 'r' AND pg_relation_size(part.oid)"
-        " > 4 * part.relpages * current_setting('block_size')::bigint"
-        " ORDER BY part.oid",
-        tables,
-    )
-    names = [row["name"] for row in grown]
+    names = [row["name"] async for row in _sql.grown_tables(connection, names=tables)]
     if names:
-        # Names that PostgreSQL itself has quoted.
         await connection.execute(f"ANALYZE {', '.join(names)}", timeout=PATIENCE_S)
     return names

@@ -34,6 +34,7 @@ BATCH = 5_000
 _READ = ("scans", "routings", "evidence", "joins", "member_keys")
 _DATED_AT_ONCE = 20_000
 _FEW = 50  # rows that are soon matched by any plan
+_CENT = Decimal("0.01")
 _EVIDENCE = 20_000  # looked at in one transaction; few of it concerns orders
 
 
@@ -164,7 +165,7 @@ async def _put(
         if row.store is not None and row.store not in known
     )
     taken = [row for row in rows if row.store is None or row.store in known]
-    await _lock(connection, chain_id)
+    await take_turn(connection, chain_id)
     numbers = [row.order for row in taken]
     before = await _by_number(connection, chain_id, numbers)
     values = [_values(row, matching.secret, chain_id) for row in taken]
@@ -189,11 +190,6 @@ async def _put(
         matched=sum(row["join_id"] is not None for row in after.values()),
         rejected=rejected,
     )
-
-
-async def take_turn(connection: db.Connection, chain_id: uuid.UUID) -> None:
-    """Nobody else changes this chain's orders until the commit."""
-    await _lock(connection, chain_id)
 
 
 async def date_anew(connection: db.Connection, chain_id: uuid.UUID) -> None:
@@ -225,7 +221,7 @@ async def _look_at(connection: db.Connection, rows: int, *tables: str) -> None:
         await db.analyze_grown(connection, *tables)
 
 
-async def _lock(connection: db.Connection, chain_id: uuid.UUID) -> uuid.UUID:
+async def take_turn(connection: db.Connection, chain_id: uuid.UUID) -> uuid.UUID:
     """Take turns with all that changes this chain's orders, until the commit; the last evidence
     that was looked at."""
     await _sql.by_key(connection)
@@ -406,7 +402,7 @@ async def tell_members(
     join and kind the later counts."""
     await _look_at(connection, len(rows), *_READ)
     async with connection.transaction():
-        await _lock(connection, chain_id)
+        await take_turn(connection, chain_id)
         joins = await _joins_of(connection, chain_id, rows)
         rejected: list[Rejected] = []
         wanted: dict[tuple[uuid.UUID, str], bytes | None] = {}
@@ -513,7 +509,7 @@ async def _catch_up(
 ) -> tuple[bool, int]:
     """Whether there is more to look at, and how many orders were matched."""
     async with connection.transaction():
-        after = await _lock(connection, chain_id)
+        after = await take_turn(connection, chain_id)
         found = await _sql.new_evidence(connection, chain_id=chain_id, after=after, most=_EVIDENCE)
         matched = []
         if found["scan_ids"]:
@@ -602,8 +598,12 @@ def public(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
+def exact(amount: Decimal) -> Decimal:
+    """An amount with two decimals, more where it has more."""
+    rounded = amount.quantize(_CENT)
+    return rounded if rounded == amount else amount.normalize()
+
+
 def money(amount: Decimal) -> str:
-    """An amount as people write it: two decimals, more where it has more."""
-    shortest = amount.normalize()
-    decimals = -int(shortest.as_tuple().exponent)
-    return f"{amount:.{max(decimals, 2)}f}"
+    """An amount as people write it."""
+    return f"{exact(amount):f}"

@@ -59,7 +59,6 @@ COLUMNS = (
     "repeat_revenue",
 )  # fmt: skip
 GROUP_COLUMNS = ("key", "members", "buyers", "orders", "revenue")
-_CENT = Decimal("0.01")
 GROUPS = ("new_high", "new_low", "old_high", "old_low")
 
 
@@ -102,18 +101,18 @@ class Tree:
             "visitors": self.visitors,
             "members": self.members,
             "orders": self.orders,
-            "revenue": money(self.revenue),
+            "revenue": orders.exact(self.revenue),
             "visitor_conversion": _rounded(self.visitor_conversion),
             "frequency": _rounded(self.frequency),
-            "basket": money(round(self.revenue / self.orders, 4)) if self.orders else None,
+            "basket": orders.exact(round(self.revenue / self.orders, 4)) if self.orders else None,
             "buyers": self.buyers,
-            "sales": money(self.sales),
+            "sales": orders.exact(self.sales),
             "refunds": self.refunds,
-            "refunded": money(self.refunded),
+            "refunded": orders.exact(self.refunded),
             "first_orders": self.buyers,
-            "first_revenue": money(self.first_revenue),
+            "first_revenue": orders.exact(self.first_revenue),
             "repeat_orders": self.orders - self.buyers,
-            "repeat_revenue": money(self.revenue - self.first_revenue),
+            "repeat_revenue": orders.exact(self.revenue - self.first_revenue),
         }
 
 
@@ -125,12 +124,6 @@ def _ratio(of: int | Decimal, to: int) -> Fraction | None:
 
 def _rounded(ratio: Fraction | None) -> float | None:
     return None if ratio is None else round(float(ratio), 6)
-
-
-def money(amount: Decimal) -> Decimal:
-    """With two decimals, or as many as it needs."""
-    rounded = amount.quantize(_CENT)
-    return rounded if rounded == amount else Decimal(orders.money(amount))
 
 
 # ---------------------------------------------------------------- the tree
@@ -313,7 +306,7 @@ def _beside_told(row: asyncpg.Record) -> dict[str, Any]:
         "matched": row["matched"],
         "orders": row["orders"],
         "refunds": row["refunds"],
-        "revenue": money(row["sales"] - row["refunded"]),
+        "revenue": orders.exact(row["sales"] - row["refunded"]),
     }
 
 
@@ -323,12 +316,12 @@ def _unmatched(rows: Iterable[asyncpg.Record], currency: str) -> dict[str, Any]:
     everything = sum(row["orders"] + row["refunds"] for row in counts.values())
     row = counts.get(False)
     if row is None:
-        found: dict[str, Any] = {"orders": 0, "refunds": 0, "revenue": money(Decimal(0))}
+        found: dict[str, Any] = {"orders": 0, "refunds": 0, "revenue": orders.exact(Decimal(0))}
     else:
         found = {
             "orders": row["orders"],
             "refunds": row["refunds"],
-            "revenue": money(row["sales"] - row["refunded"]),
+            "revenue": orders.exact(row["sales"] - row["refunded"]),
         }
     missing = found["orders"] + found["refunds"]
     return {**found, "share": _rounded(_ratio(missing, everything))}
@@ -387,7 +380,7 @@ async def groups(
         "since": asked.since,
         "until": asked.until,
         "currency": currency,
-        "above": money(limit),
+        "above": orders.exact(limit),
         "above_is": "given" if above is not None else "median",
         "total": {"key": "total", **_summed(found)},
         "rows": found,
@@ -410,7 +403,7 @@ def _four(rows: Sequence[asyncpg.Record], members: dict[bool, int]) -> list[dict
                 "members": max(count, buyers),
                 "buyers": buyers,
                 "orders": row["orders"] if row else 0,
-                "revenue": money(row["revenue"] if row else Decimal(0)),
+                "revenue": orders.exact(row["revenue"] if row else Decimal(0)),
             }
         )
     return found

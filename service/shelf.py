@@ -19,11 +19,7 @@ class Shelf:
 
     def get(self, key: Hashable) -> Any:
         """None if it is not kept."""
-        with self._lock:
-            if key not in self._kept:
-                return None
-            self._kept.move_to_end(key)
-            return self._kept[key][0]
+        return self.all_of((key,))[0]
 
     def all_of(self, keys: Iterable[Hashable]) -> list[Any]:
         """The same of many at once."""

@@ -94,7 +94,7 @@ async def test_without_the_lock_they_would_not(
         await orders._sql.by_key(connection)
         return uuid.UUID(int=0)
 
-    monkeypatch.setattr(orders, "_lock", unlocked)
+    monkeypatch.setattr(orders, "take_turn", unlocked)
     went_wrong = False
     for _ in range(5):
         try:
